@@ -1,0 +1,36 @@
+import { readFileSync } from 'node:fs';
+
+const swcrc = JSON.parse(readFileSync(new URL('.swcrc', import.meta.url), 'utf8'));
+delete swcrc.$schema;
+// Jest finds the .ts files themselves; rewritten .js specifiers would not exist.
+delete swcrc.jsc.rewriteRelativeImportExtensions;
+
+const project = (displayName, testMatch, extra = {}) => ({
+  displayName,
+  testMatch,
+  rootDir: import.meta.dirname,
+  testEnvironment: 'node',
+  testEnvironmentOptions: { customExportConditions: ['@answerline/source', 'node', 'node-addons'] },
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '^.+\\.ts$': ['@swc/jest', { ...swcrc, swcrc: false, sourceMaps: 'inline' }] },
+  modulePathIgnorePatterns: ['<rootDir>/.*/dist/', '<rootDir>/.cache/', '<rootDir>/.answerline/', '<rootDir>/.nx/'],
+  setupFiles: ['<rootDir>/tools/jest-setup.mjs'],
+  clearMocks: true,
+  ...extra,
+});
+const services = {
+  globalSetup: '<rootDir>/libs/testing/src/global-setup.ts',
+  globalTeardown: '<rootDir>/libs/testing/src/global-teardown.ts',
+};
+
+export default {
+  projects: [
+    project('unit', ['<rootDir>/{apps,libs,tools}/**/*.spec.ts']),
+    project('integration', ['<rootDir>/{apps,libs,tools}/**/*.int-spec.ts'], services),
+    project('browser', ['<rootDir>/e2e/*.browser-spec.ts']),
+    project('chaos', ['<rootDir>/e2e/*.chaos-spec.ts']),
+    project('elasticsearch', ['<rootDir>/{libs,e2e}/**/*.es-spec.ts']),
+  ],
+  testTimeout: 30_000,
+  reporters: ['default', '<rootDir>/tools/closing-line-reporter.mjs'],
+};
