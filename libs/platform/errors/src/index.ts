@@ -1,1 +1,1 @@
-export {};
+export { AppError, InvalidInput, Transient, Unexpected, toAppError, type ErrorContext, type ErrorKind } from './app-error.ts';
