@@ -1,1 +1,26 @@
-export {};
+export { startSandbox, type RunningSandbox, type SandboxOptions } from './start-sandbox.ts';
+export {
+  callKindSchema,
+  chipsSchema,
+  contactSettingsSchema,
+  deliverySettingsSchema,
+  faultsSchema,
+  inboundMessageSchema,
+  limitsSchema,
+  messagesRequestSchema,
+  numberSettingsSchema,
+  sandboxNumberSchema,
+  webhookRequestSchema,
+  type CallKind,
+  type Chip,
+  type ContactSettings,
+  type DeliveryCounts,
+  type DeliverySettings,
+  type Faults,
+  type InboundEntry,
+  type InboundMessage,
+  type JournalEntry,
+  type Limits,
+  type SandboxNumber,
+} from './control-schemas.ts';
+export type { ThreadMessage, Ticks } from './threads.ts';

@@ -1,1 +1,5 @@
-export {};
+export { findNatsServer, type FindNatsServerOptions } from './find-nats-server.ts';
+export { freePort } from './free-port.ts';
+export { startEmbeddedNats, type EmbeddedNats, type EmbeddedNatsOptions } from './nats.ts';
+export { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOptions } from './postgres.ts';
+export { endServiceIn, isServiceDirOwned, type ServiceExit, type ServiceProcess } from './service-process.ts';

@@ -1,0 +1,64 @@
+import { faultsSchema, type CallKind, type Faults } from './control-schemas.ts';
+import { createRandom } from './random.ts';
+
+/** What goes wrong with one Graph call. */
+export interface CallFault {
+  readonly latencyMs: number;
+  readonly cutBeforeAccept: boolean;
+  readonly cutAfterAccept: boolean;
+  readonly statusBeforeAnswer: boolean;
+  readonly expiredToken: boolean;
+  readonly error: (Pick<Faults, 'errorCode' | 'graphErrorBody'> & { readonly status: number }) | undefined;
+}
+
+const noFaults = faultsSchema.parse({});
+const none: CallFault = {
+  latencyMs: 0,
+  cutBeforeAccept: false,
+  cutAfterAccept: false,
+  statusBeforeAnswer: false,
+  expiredToken: false,
+  error: undefined,
+};
+
+/** The faults that are switched on, drawn anew for each call from a seeded source. */
+export class FaultSwitch {
+  private faults = noFaults;
+  private callsLeft = Number.POSITIVE_INFINITY;
+  private random = createRandom(1);
+
+  get current(): Faults {
+    return this.callsLeft > 0 ? this.faults : noFaults;
+  }
+
+  set(faults: Faults): void {
+    this.faults = faults;
+    this.callsLeft = faults.forNextCalls ?? Number.POSITIVE_INFINITY;
+  }
+
+  clear(): void {
+    this.set(noFaults);
+  }
+
+  reseed(seed: number): void {
+    this.random = createRandom(seed);
+  }
+
+  /** The fault of the next call of this kind. */
+  next(kind: CallKind): CallFault {
+    const { faults, random } = this;
+    if (faults === noFaults || this.callsLeft <= 0 || (faults.kinds && !faults.kinds.includes(kind))) return none;
+    this.callsLeft -= 1;
+    if (faults.share < 1 && random() >= faults.share) return none;
+    const { graphErrorStatus, errorCode, graphErrorBody } = faults;
+    const status = graphErrorStatus ?? (errorCode === undefined ? undefined : 0);
+    return {
+      latencyMs: faults.latencyMs + (faults.latencyJitterMs === 0 ? 0 : random() * faults.latencyJitterMs),
+      cutBeforeAccept: faults.cutBeforeAccept > 0 && random() < faults.cutBeforeAccept,
+      cutAfterAccept: faults.cutAfterAccept > 0 && random() < faults.cutAfterAccept,
+      statusBeforeAnswer: faults.statusBeforeAnswer,
+      expiredToken: faults.expiredToken,
+      error: status === undefined ? undefined : { status, errorCode, graphErrorBody },
+    };
+  }
+}

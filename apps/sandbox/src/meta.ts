@@ -1,0 +1,213 @@
+import { AppendLog } from './append-log.ts';
+import { contactSettings, Contacts, type Contact } from './contacts.ts';
+import type { Chip, InboundFields, InboundMessage, JournalFields, Limits, SandboxNumber } from './control-schemas.ts';
+import { FaultSwitch } from './fault-switch.ts';
+import { PairRate, Throughput } from './rate-limits.ts';
+import { Threads, typingMs, type Thread } from './threads.ts';
+import { createWamid, inboundMessage, messageValue, statusValue, type StatusReport } from './webhook-bodies.ts';
+import { WebhookDelivery } from './webhook-delivery.ts';
+
+/** Meta's own limits, and a test number's way with people who are not on its list. */
+export const defaultLimits: Limits = {
+  pairRate: true,
+  pairIntervalMs: 6_000,
+  pairBurst: 45,
+  messagesPerSecond: 80,
+  unknownRecipient: 'refused',
+};
+
+/** A message of the business that was accepted, as far as its statuses need it. */
+export interface SentMessage {
+  readonly wamid: string;
+  readonly number: SandboxNumber;
+  readonly thread: Thread | undefined;
+  readonly dialled: string | undefined;
+  readonly callbackData: string | undefined;
+}
+
+/** Everything that the sandbox knows: numbers, people, chats, the two files and what goes out. */
+export class Meta {
+  readonly numbers = new Map<string, SandboxNumber>();
+  readonly chips = new Map<string, readonly Chip[]>();
+  readonly contacts = new Contacts();
+  readonly threads = new Threads();
+  readonly faults = new FaultSwitch();
+  readonly pairRate = new PairRate();
+  readonly throughput = new Throughput();
+  readonly delivery: WebhookDelivery;
+  limits = defaultLimits;
+  private readonly callbackData = new Map<string, Pick<SentMessage, 'dialled' | 'callbackData'>>();
+
+  private constructor(
+    readonly journal: AppendLog<JournalFields>,
+    readonly inbound: AppendLog<InboundFields>,
+    readonly now: () => number,
+  ) {
+    this.delivery = new WebhookDelivery(this.numbers, now);
+  }
+
+  /** Opens the two files in `dataDir` and puts together the chats that they tell of. */
+  static async open(dataDir: string, now: () => number): Promise<Meta> {
+    const [journal, inbound] = await Promise.all([
+      AppendLog.open<JournalFields>(`${dataDir}/sandbox-journal.jsonl`),
+      AppendLog.open<InboundFields>(`${dataDir}/sandbox-inbound.jsonl`),
+    ]);
+    const meta = new Meta(journal, inbound, now);
+    meta.remember();
+    return meta;
+  }
+
+  /** A contact writes: the message is on file, in its chat and on its way when this resolves. Gives its id. */
+  async write(number: SandboxNumber, contact: Contact, request: InboundMessage): Promise<string> {
+    const id = request.id ?? createWamid();
+    const message = inboundMessage(request, contact, id, this.now());
+    await this.record(number.phoneNumberId, contact, message);
+    const thread = this.threads.of(number.phoneNumberId, contact);
+    this.delivery.send({
+      phoneNumberId: number.phoneNumberId,
+      value: messageValue(number, contact, message),
+      onDelivered: () => this.threads.markDelivered(thread, id),
+    });
+    if (request.newWaId !== undefined) this.contacts.put({ ...contact, waId: request.newWaId });
+    if (request.newUserId !== undefined) this.contacts.put({ ...contact, userId: request.newUserId });
+    return id;
+  }
+
+  /** Puts a message of a contact on file and into its chat, unless its id is known there. */
+  async record(phoneNumberId: string, contact: Contact, message: Readonly<Record<string, unknown>>): Promise<void> {
+    const nowMs = this.now();
+    if (!this.threads.receive(this.threads.of(phoneNumberId, contact), message, nowMs)) return;
+    await this.inbound.append({
+      at: new Date(nowMs).toISOString(),
+      phoneNumberId,
+      contactId: contact.id,
+      contact: contactSettings(contact),
+      id: String(message['id']),
+      message,
+    });
+  }
+
+  /** Sends `failed`, or `sent`, `delivered` and, when the phone is looked at, `read`, each after its delay. */
+  reportOn(sent: SentMessage, failsWith: number | undefined): void {
+    const { statuses, statusDelaysMs } = this.delivery.current;
+    if (failsWith !== undefined) {
+      this.delivery.later(statusDelaysMs.sent, () => {
+        if (sent.thread) this.threads.fail(sent.thread, sent.wamid, failsWith);
+        this.sendStatus(sent, 'failed', { errorCode: failsWith });
+      });
+      return;
+    }
+    if (!statuses) return;
+    this.delivery.later(statusDelaysMs.sent, () => this.sendStatus(sent, 'sent'));
+    this.delivery.later(statusDelaysMs.delivered, () => this.sendStatus(sent, 'delivered'));
+    this.delivery.later(statusDelaysMs.read, () => {
+      const { thread } = sent;
+      if (this.delivery.current.autoRead || (thread && this.threads.isLookedAt(thread))) {
+        this.sendStatus(sent, 'read');
+      } else if (thread) {
+        thread.unseen.add(sent.wamid);
+        this.callbackData.set(sent.wamid, { dialled: sent.dialled, callbackData: sent.callbackData });
+      }
+    });
+  }
+
+  /** Tells the `sent` status at once; resolves when its first delivery was answered or failed. */
+  reportSentNow(sent: SentMessage): Promise<void> {
+    if (this.delivery.current.paused) return Promise.resolve();
+    return new Promise((resolve) => this.sendStatus(sent, 'sent', { onTried: resolve }));
+  }
+
+  /** Somebody opened the phone at this chat: what waited there is read now. Call what is returned when they leave. */
+  look(phoneNumberId: string, contactId: string): () => void {
+    const leave = this.threads.look(phoneNumberId, contactId);
+    const thread = this.threads.find(phoneNumberId, contactId);
+    const number = this.numbers.get(phoneNumberId);
+    if (thread && number) {
+      for (const wamid of thread.unseen) {
+        const known = this.callbackData.get(wamid);
+        this.callbackData.delete(wamid);
+        if (known) this.sendStatus({ wamid, number, thread, ...known }, 'read');
+      }
+      thread.unseen.clear();
+    }
+    return leave;
+  }
+
+  /** Everything but numbers and chips is as on the first start, the two files are empty. */
+  async reset(): Promise<void> {
+    this.delivery.reset();
+    this.faults.clear();
+    this.pairRate.clear();
+    this.throughput.clear();
+    this.limits = defaultLimits;
+    this.contacts.reset();
+    this.threads.clear();
+    this.callbackData.clear();
+    await Promise.all([this.journal.clear(), this.inbound.clear()]);
+    this.threads.publish({ type: 'changed', what: 'everything' });
+  }
+
+  async close(): Promise<void> {
+    await this.delivery.close();
+    await Promise.all([this.journal.close(), this.inbound.close()]);
+  }
+
+  private sendStatus(
+    sent: SentMessage,
+    status: StatusReport['status'],
+    more: { errorCode?: number; onTried?: () => void } = {},
+  ): void {
+    const { wamid, number, thread, dialled, callbackData } = sent;
+    const report: StatusReport = {
+      wamid,
+      status,
+      contact: thread?.contact,
+      dialled,
+      callbackData,
+      nowMs: this.now(),
+      ...(more.errorCode !== undefined && { errorCode: more.errorCode }),
+    };
+    const { phoneNumberId } = number;
+    const update = { phoneNumberId, value: statusValue(number, report), onTried: more.onTried };
+    this.delivery.send(update, more.onTried !== undefined);
+  }
+
+  /** Chats from the files of an earlier run, in the order in which things happened. */
+  private remember(): void {
+    const calls = this.journal.entries.map((call) => ({ at: call.at, call, line: undefined }));
+    const lines = this.inbound.entries.map((line) => ({ at: line.at, line, call: undefined }));
+    const all = [...lines, ...calls].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+    for (const { line, call } of all) {
+      if (line) {
+        const contact = this.contacts.get(line.contactId) ?? { ...line.contact, id: line.contactId, listed: false };
+        this.contacts.put(contact);
+        this.threads.receive(this.threads.of(line.phoneNumberId, contact), line.message, Date.parse(line.at));
+        continue;
+      }
+      const contact = this.contacts.get(call.contactId ?? '');
+      if (!contact) continue;
+      const thread = this.threads.of(call.phoneNumberId, contact);
+      if (call.kind === 'text') {
+        // Who answers has got what came before.
+        for (const message of thread.messages) if (message.ticks) this.threads.markDelivered(thread, message.id);
+        this.threads.reply(thread, outboundMessage(call, Date.parse(call.at)));
+      } else {
+        this.threads.markRead(thread, call.wamid);
+        if (call.kind === 'typing') thread.typingUntilMs = Date.parse(call.at) + typingMs;
+      }
+    }
+  }
+}
+
+/** A journal line of kind text as the phone shows it. */
+export function outboundMessage(call: JournalFields, atMs: number) {
+  return {
+    id: call.wamid,
+    direction: 'outbound' as const,
+    type: 'text',
+    text: call.body ?? '',
+    atMs,
+    contextMessageId: call.contextMessageId,
+    ...(call.failsWith !== undefined && { failedWith: call.failsWith }),
+  };
+}
