@@ -1,1 +1,9 @@
-export {};
+export { captureLogs, type CapturedLogs } from './capture-logs.ts';
+export { eventually, type EventuallyOptions } from './eventually.ts';
+export { freePort } from '@answerline/embedded-services';
+export { startAndAbandon } from './start-and-abandon.ts';
+export { tempDir } from './temp-dir.ts';
+export { startTestNats, type TestNats } from './test-nats.ts';
+export { createTestDatabase, testPostgresUrl, type TestDatabase } from './test-postgres.ts';
+export { describeKnowledgeIndex } from './knowledge-index-conformance.ts';
+export { seedChannel, type SeededChannel, type SeedOptions } from './seed.ts';

@@ -70,7 +70,7 @@ export function describeKnowledgeIndex(name: string, open: () => Promise<Knowled
       for (const text of ['panaderia', 'PANADERÍA', 'panaderi\u0301as', '¿Abrís el domingo?', 'envio', '¿hacéis un envío?']) {
         expect({ text, found: await find(text) }).toEqual({ text, found: ['panadería'] });
       }
-      expect(await find('¿Lleva almendra la tarta?')).toEqual(['alergias']);
+      expect((await find('¿Lleva almendra la tarta?'))[0]).toBe('alergias');
     });
 
     it('finds words of other scripts, full-width letters, digits and codes', async () => {

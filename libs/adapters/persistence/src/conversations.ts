@@ -74,7 +74,17 @@ export async function lockConversations(
     [[...new Set(ids)]],
   );
   const conversations = new Map(rows.map((row) => [row.id, toLocked(row)]));
-  return { now: Math.max(0, ...rows.map((row) => row.now)), conversations };
+  const now = rows.length > 0 ? Math.max(...rows.map((row) => row.now)) : await databaseNow(sql);
+  return { now, conversations };
+}
+
+/** The database's clock, ms. */
+export async function databaseNow(sql: Sql): Promise<number> {
+  const [row] = await sql.query<{ now: number }>({
+    name: 'database-now',
+    text: `SELECT ${ms('clock_timestamp()')} AS now`,
+  });
+  return row?.now ?? NaN;
 }
 
 function toLocked(row: ConversationRow): LockedConversation {

@@ -1,5 +1,6 @@
 export {
   changeOwnership,
+  databaseNow,
   lockConversations,
   ms,
   storeConversations,

@@ -1,1 +1,2 @@
-export {};
+export { IngestModule } from './ingest.module.ts';
+export { StoreWebhooks, type StoreResult } from './store-webhooks/store-webhooks.ts';
