@@ -28,7 +28,9 @@ export type GraphErrorClass =
   | 'media'
   | 'registration';
 
-/** When a refused send may be tried again: `after_reconnect` waits for a person, `pair` holds up this one contact only. */
+/**
+ * When a refused send may be tried again: `after_reconnect` waits for a person, `pair` holds up this one contact only.
+ */
 export type GraphRetry = 'never' | 'backoff' | 'pair' | 'after_reconnect';
 
 /** Waits of `firstDelayMs` × `factor`^n, at most `maxDelayMs`, with at most `maxTries` calls in all. */
@@ -39,7 +41,8 @@ export interface RetryPace {
   readonly maxTries: number;
 }
 
-// How long all tries together may take is the caller's rule (DESIGN 3.6: 10 minutes or the window), so most have no number of tries.
+// How long all tries together may take is the caller's rule (DESIGN 3.6: 10 minutes or the window), so most have no
+// number of tries.
 const NO_LIMIT = Number.POSITIVE_INFINITY;
 const SOON: RetryPace = { firstDelayMs: 1_000, factor: 2, maxDelayMs: 60_000, maxTries: NO_LIMIT };
 // Codes that also hide a lasting trouble ("check status", "something went wrong"): META 5 says few tries.
@@ -177,12 +180,16 @@ export interface GraphErrorCode {
 }
 
 /**
- * What an error of Meta's means. Takes the code out of a webhook's `errors`, or an HTTP answer with its parsed JSON body. An answer
- * whose body is no Graph error gives undefined: it does not say whether the message was sent (DESIGN 3.6).
- * A code that is not in the table is retried when Meta calls it transient or answered 429 or 5xx, else it is a `request` error.
+ * What an error of Meta's means. Takes the code out of a webhook's `errors`, or an HTTP answer with its parsed JSON
+ * body. An answer whose body is no Graph error gives undefined: it does not say whether the message was sent (DESIGN
+ * 3.6). A code that is not in the table is retried when Meta calls it transient or answered 429 or 5xx, else it is a
+ * `request` error.
  */
 export function classifyGraphError(error: GraphErrorCode): GraphFailure;
-export function classifyGraphError(answer: { readonly status: number; readonly body: unknown }): GraphFailure | undefined;
+export function classifyGraphError(answer: {
+  readonly status: number;
+  readonly body: unknown;
+}): GraphFailure | undefined;
 export function classifyGraphError(
   input: GraphErrorCode | { readonly status: number; readonly body: unknown },
 ): GraphFailure | undefined {
@@ -232,8 +239,8 @@ function findRow(code: number, subcode: number | undefined): GraphErrorRow | und
 const JITTER = 0.25;
 
 /**
- * Milliseconds to wait after the `tries`-th call failed (1 = the first), or undefined when it is not to be tried again by itself. At least what
- * Meta asked for. `random` gives a number from 0 up to 1.
+ * Milliseconds to wait after the `tries`-th call failed (1 = the first), or undefined when it is not to be tried again
+ * by itself. At least what Meta asked for. `random` gives a number from 0 up to 1.
  */
 export function retryDelayMs(failure: GraphFailure, tries: number, random: () => number): number | undefined {
   const pace = failure.pace;

@@ -12,7 +12,10 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '&nbsp;': ' ',
 };
 
-/** The text that a piece of HTML shows: tags gone, line breaks kept, comments, scripts and styles gone with their content. */
+/**
+ * The text that a piece of HTML shows: tags gone, line breaks kept, comments, scripts and styles gone with their
+ * content.
+ */
 export function textOfHtml(html: string): string {
   return html
     .replace(SPECIAL, '')

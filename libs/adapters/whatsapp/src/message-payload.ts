@@ -1,6 +1,9 @@
 import type { JsonObject } from './json-reading.ts';
 
-/** Media that can be fetched with the channel's token for 7 days (META 5). Captions come on images, videos and documents only. */
+/**
+ * Media that can be fetched with the channel's token for 7 days (META 5). Captions come on images, videos and documents
+ * only.
+ */
 export interface MediaPayload {
   readonly kind: 'media';
   readonly mediaType: 'image' | 'video' | 'audio' | 'document';

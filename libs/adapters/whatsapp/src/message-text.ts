@@ -3,16 +3,17 @@ import type { ContactCard, InteractivePayload, MessagePayload, OrderLine } from 
 import type { EchoItem, MessageItem } from './webhook-items.ts';
 
 /**
- * What a turn reads of a message (DESIGN 12, "What starts a turn"): text, caption, title of a button or list reply, answers of a flow,
- * location, contact cards, order. Undefined for what cannot be understood as text.
+ * What a turn reads of a message (DESIGN 12, "What starts a turn"): text, caption, title of a button or list reply,
+ * answers of a flow, location, contact cards, order. Undefined for what cannot be understood as text.
  */
 export function answerableText(item: MessageItem | EchoItem): string | undefined {
   return payloadText(item.payload);
 }
 
 /**
- * What a message means for the turn: `answerable` starts one; `media` starts one that can only say that it was not understood; `silent` never
- * does (reactions, stickers, system messages, echoes, group messages, edits, revokes, and whatever is unsupported, unknown or empty).
+ * What a message means for the turn: `answerable` starts one; `media` starts one that can only say that it was not
+ * understood; `silent` never does (reactions, stickers, system messages, echoes, group messages, edits, revokes, and
+ * whatever is unsupported, unknown or empty).
  */
 export function classifyMessage(item: MessageItem | EchoItem): 'answerable' | 'media' | 'silent' {
   if (item.kind === 'echo' || item.groupId !== undefined) return 'silent';
@@ -56,7 +57,8 @@ function locationText(location: Extract<MessagePayload, { kind: 'location' }>): 
   return words === '' ? undefined : `Location: ${words}`;
 }
 
-// Names and numbers of other people stay out: this text reaches the model (DESIGN 12). The payload has them for the dashboard.
+// Names and numbers of other people stay out: this text reaches the model (DESIGN 12). The payload has them for the
+// dashboard.
 function contactsText(cards: readonly ContactCard[]): string | undefined {
   if (cards.length === 0) return undefined;
   const organizations = [...new Set(cards.flatMap((card) => card.organization ?? []))];
@@ -65,7 +67,8 @@ function contactsText(cards: readonly ContactCard[]): string | undefined {
 }
 
 function interactiveText(reply: InteractivePayload): string | undefined {
-  if (reply.interactiveType === 'button_reply' || reply.interactiveType === 'list_reply') return reply.title ?? reply.id;
+  if (reply.interactiveType === 'button_reply' || reply.interactiveType === 'list_reply')
+    return reply.title ?? reply.id;
   if (reply.interactiveType === 'nfm_reply') return flowText(reply.flowAnswers) ?? reply.body;
   return undefined;
 }
@@ -74,7 +77,10 @@ function interactiveText(reply: InteractivePayload): string | undefined {
 function flowText(answers: JsonObject = {}): string | undefined {
   const lines = Object.entries(answers)
     .filter(([name]) => name !== 'flow_token')
-    .map(([name, answer]) => [name.replaceAll('_', ' '), (Array.isArray(answer) ? answer : [answer]).filter(isScalar).join(', ')])
+    .map(([name, answer]) => [
+      name.replaceAll('_', ' '),
+      (Array.isArray(answer) ? answer : [answer]).filter(isScalar).join(', '),
+    ])
     .filter(([, words]) => words?.trim() !== '')
     .map(([name, words]) => `${name}: ${words}`);
   return lines.length === 0 ? undefined : lines.join('\n');

@@ -3,8 +3,8 @@ import type { ContactCard, InteractivePayload, MessagePayload, OrderLine } from 
 import { payloadText } from './message-text.ts';
 
 /**
- * The meaning of a message object (META 2, "Inbound message types"). Never throws: missing parts are undefined, an unknown type is `unknown`.
- * A message without `type` stays unknown too.
+ * The meaning of a message object (META 2, "Inbound message types"). Never throws: missing parts are undefined, an
+ * unknown type is `unknown`. A message without `type` stays unknown too.
  */
 export function parsePayload(message: JsonObject): MessagePayload {
   const type = asString(message['type']);
@@ -49,7 +49,11 @@ export function parsePayload(message: JsonObject): MessagePayload {
     case 'system':
       return parseSystem(message, body);
     case 'edit':
-      return { kind: 'edit', originalMessageId: asString(body['original_message_id']), text: editedText(body['message']) };
+      return {
+        kind: 'edit',
+        originalMessageId: asString(body['original_message_id']),
+        text: editedText(body['message']),
+      };
     case 'revoke':
       return { kind: 'revoke', originalMessageId: asString(body['original_message_id']) };
     case 'unsupported':

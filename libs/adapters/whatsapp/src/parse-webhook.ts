@@ -13,7 +13,8 @@ import type {
   WebhookParty,
 } from './webhook-items.ts';
 
-// The fields whose values carry messages, statuses and echoes of ours. `calls` has `statuses` too, but those are of calls.
+// The fields whose values carry messages, statuses and echoes of ours. `calls` has `statuses` too, but those are of
+// calls.
 const CHAT_FIELDS = new Set(['messages', 'smb_message_echoes', 'message_echoes']);
 
 // What every value has beside its news.
@@ -23,10 +24,11 @@ const ENVELOPE_KEYS = new Set(['messaging_product', 'metadata', 'contacts']);
 type Surroundings = Pick<WebhookItem, 'place' | 'phoneNumberId' | 'displayPhoneNumber'>;
 
 /**
- * Takes a parsed webhook body apart: every entry × change × message, status, echo and other news, in the order of the body (META 2). Never throws.
- * What it does not know is kept as an item too: an unknown message type as a message, an unknown field, and what is left of
- * a value beside its messages and statuses, as `other`. A body without entries, and an entry without changes, has no items.
- * Time and memory grow with the size of the body (Meta sends up to 3 MB and 1,000 updates).
+ * Takes a parsed webhook body apart: every entry × change × message, status, echo and other news, in the order of the
+ * body (META 2). Never throws. What it does not know is kept as an item too: an unknown message type as a message, an
+ * unknown field, and what is left of a value beside its messages and statuses, as `other`. A body without entries, and
+ * an entry without changes, has no items. Time and memory grow with the size of the body (Meta sends up to 3 MB and
+ * 1,000 updates).
  */
 export function parseWebhook(body: unknown): WebhookItem[] {
   const items: WebhookItem[] = [];
@@ -68,8 +70,8 @@ function addChange(items: WebhookItem[], change: unknown): void {
   const left = Object.keys(value).filter((key) => !taken.has(key) && !ENVELOPE_KEYS.has(key));
   if (items.length === countBefore) addOther(change);
   else if (left.length > 0) {
-    const value_ = { metadata: value['metadata'], ...Object.fromEntries(left.map((key) => [key, value[key]])) };
-    addOther({ field, value: value_ });
+    const remainder = Object.fromEntries(['metadata', ...left].map((key) => [key, value[key]]));
+    addOther({ field, value: remainder });
   }
 }
 
@@ -168,7 +170,8 @@ function readUserIdUpdate(update: JsonObject, here: Surroundings): UserIdUpdateI
   };
 }
 
-// `details` stands in error_data, at the top in older data, and error_data is now and then a plain string (META 5, "Error shape").
+// `details` stands in error_data, at the top in older data, and error_data is now and then a plain string (META 5,
+// "Error shape").
 function readErrors(value: unknown): WebhookError[] {
   return asArray(value).flatMap((entry) => {
     const error = asObject(entry);
@@ -189,7 +192,9 @@ class ContactsBlock {
   #only: WebhookParty | undefined;
 
   constructor(block: unknown) {
-    const contacts = asArray(block).flatMap((entry) => asObject(entry) ?? []);
+    const contacts = asArray(block)
+      .map(asObject)
+      .filter((contact) => contact !== undefined);
     for (const contact of contacts) {
       const profile = asObject(contact['profile']);
       const party: WebhookParty = {
@@ -206,8 +211,9 @@ class ContactsBlock {
   }
 
   /**
-   * What the message says of its sender, and beside it what the contact with the same id says. A lone contact beside a lone message gives
-   * its name though the ids differ (Meta's own example has that), but never an id: a wrong one would join two people.
+   * What the message says of its sender, and beside it what the contact with the same id says. A lone contact beside a
+   * lone message gives its name though the ids differ (Meta's own example has that), but never an id: a wrong one would
+   * join two people.
    */
   complete(said: WebhookParty, isAlone: boolean): WebhookParty {
     const contact =

@@ -1,19 +1,21 @@
 import { InvalidInput } from '@answerline/errors';
 
 /**
- * Countries where one line is written in two ways (META 8): the webhook may give one form and the business dial the other. `national` is the
- * form that both are matched under; no form is ever rewritten in storage or when sending.
+ * Countries where one line is written in two ways (META 8): the webhook may give one form and the business dial the
+ * other. Both are matched; neither is ever rewritten, in storage or when sending.
  */
 interface NumberRule {
   /** Either form, with the digits that both share as capture groups. */
   readonly forms: readonly RegExp[];
+  /** Both forms out of those digits; the first is the match key. */
   readonly write: readonly ((digits: string) => string)[];
 }
 
 const RULES: readonly NumberRule[] = [
   {
-    // Brazil: 55, two digits of area, then 9 digits for a mobile, of which WhatsApp often leaves out the leading 9. The eight others of such
-    // an old mobile begin with 6 to 9; landlines begin with 2 to 5, have no ninth digit, and must not be taken for mobiles.
+    // Brazil: 55, two digits of area, then 9 digits for a mobile, of which WhatsApp often leaves out the leading 9. The
+    // eight others of such an old mobile begin with 6 to 9; landlines begin with 2 to 5, have no ninth digit, and must
+    // not be taken for mobiles.
     forms: [/^55([1-9][1-9])9([6-9]\d{7})$/, /^55([1-9][1-9])([6-9]\d{7})$/],
     write: [(digits) => `55${digits.slice(0, 2)}9${digits.slice(2)}`, (digits) => `55${digits}`],
   },
@@ -47,8 +49,9 @@ function formsOf(digits: string): readonly string[] {
 }
 
 /**
- * Every way in which the number may be written, itself first: two for Brazilian mobiles (with and without the ninth digit), Mexican (52, 521) and
- * Argentine (54, 549) numbers, else one. Digits without `+`. What is no phone number comes back as it is.
+ * Every way in which the number may be written, itself first: two for Brazilian mobiles (with and without the ninth
+ * digit), Mexican (52, 521) and Argentine (54, 549) numbers, else one. Digits without `+`. What is no phone number
+ * comes back as it is.
  */
 export function phoneVariants(waId: string): string[] {
   const digits = digitsOf(waId);
@@ -56,8 +59,8 @@ export function phoneVariants(waId: string): string[] {
 }
 
 /**
- * The same string for all {@link phoneVariants} of a number, to find a contact by. Not a number to store or to send to. What is no phone number
- * comes back as it is.
+ * The same string for all {@link phoneVariants} of a number, to find a contact by. Not a number to store or to send to.
+ * What is no phone number comes back as it is.
  */
 export function matchKey(waId: string): string {
   const digits = digitsOf(waId);
@@ -74,8 +77,9 @@ export interface WhatsAppIdentity {
 export type RecipientAddress = { readonly to: string } | { readonly recipient: string };
 
 /**
- * The address to send to: `to` with `+` and the digits as Meta gave them, because without `+` Meta puts the business's own country code before
- * them (META 8); `recipient` for a BSUID. Throws InvalidInput `recipient_invalid` for a `wa_id` that is no number of 5 to 20 digits, or an empty value.
+ * The address to send to: `to` with `+` and the digits as Meta gave them, because without `+` Meta puts the business's
+ * own country code before them (META 8); `recipient` for a BSUID. Throws InvalidInput `recipient_invalid` for a `wa_id`
+ * that is no number of 5 to 20 digits, or an empty value.
  */
 export function recipientOf(identity: WhatsAppIdentity): RecipientAddress {
   if (identity.kind === 'bsuid' && identity.value !== '') return { recipient: identity.value };

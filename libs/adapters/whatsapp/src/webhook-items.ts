@@ -1,6 +1,8 @@
 import type { MessagePayload } from './message-payload.ts';
 
-/** What the webhook says of a person. Every field may be missing: a username user has no `waId`, old data no `userId`. */
+/**
+ * What the webhook says of a person. Every field may be missing: a username user has no `waId`, old data no `userId`.
+ */
 export interface WebhookParty {
   /** The phone number as Meta wrote it, digits without `+`. Reply to exactly this. */
   readonly waId?: string | undefined;
@@ -13,7 +15,9 @@ export interface WebhookParty {
   readonly profileName?: string | undefined;
 }
 
-/** An error that Meta put into a webhook. `code` is looked up by `classifyGraphError`; undefined when it was not given. */
+/**
+ * An error that Meta put into a webhook. `code` is looked up by `classifyGraphError`; undefined when it was not given.
+ */
 export interface WebhookError {
   readonly code: number | undefined;
   readonly title?: string | undefined;
@@ -104,8 +108,8 @@ export interface OtherItem extends ItemBase {
 export type WebhookItem = MessageItem | EchoItem | StatusItem | UserIdUpdateItem | OtherItem;
 
 /**
- * The key under which a repeat of the item is known within its channel (META 4, "Dedupe keys"): the id of a message or echo; id,
- * status and recipient of a status (a group answers once per participant); the hash of anything else.
+ * The key under which a repeat of the item is known within its channel (META 4, "Dedupe keys"): the id of a message or
+ * echo; id, status and recipient of a status (a group answers once per participant); the hash of anything else.
  */
 export function itemKey(item: WebhookItem): string {
   switch (item.kind) {

@@ -1,19 +1,22 @@
 /**
- * Marks of WhatsApp's text format, while a text is being put together. They are noncharacters of Unicode, which no text may hold, so that a `*` that
- * formats, a `*` that is only a star, and a `*` inside code stay apart until {@link settleMarks} sees what stands around them.
+ * Marks of WhatsApp's text format, while a text is being put together. They are noncharacters of Unicode, which no text
+ * may hold, so that a `*` that formats, a `*` that is only a star, and a `*` inside code stay apart until {@link
+ * settleMarks} sees what stands around them.
  */
 const LITERAL = { '*': '\uFDD0', _: '\uFDD1', '~': '\uFDD2', '`': '\uFDD3' } as const;
 const OPENING = { '*': '\uFDD4', _: '\uFDD5', '~': '\uFDD6' } as const;
 const CLOSING = { '*': '\uFDD7', _: '\uFDD8', '~': '\uFDD9' } as const;
 
-// What a literal mark becomes where WhatsApp would take it for formatting: WhatsApp knows no escape, so only another sign that looks alike helps.
+// What a literal mark becomes where WhatsApp would take it for formatting: WhatsApp knows no escape, so only another
+// sign that looks alike helps.
 const LOOKALIKE: Readonly<Record<string, string>> = { '*': '\u2217', _: '\u02CD', '~': '\u223C', '`': '\u02CB' };
 
 /** The marks that format a span: bold, italic, strike. */
 export type SpanMark = keyof typeof OPENING;
 
 const signOf = new Map<string, string>();
-for (const marks of [LITERAL, OPENING, CLOSING]) for (const [sign, mark] of Object.entries(marks)) signOf.set(mark, sign);
+for (const marks of [LITERAL, OPENING, CLOSING])
+  for (const [sign, mark] of Object.entries(marks)) signOf.set(mark, sign);
 const isSpanMark = new Set<string>([...Object.values(OPENING), ...Object.values(CLOSING)]);
 const isLiteral = new Set<string>(Object.values(LITERAL));
 const ANY_MARK = /[\uFDD0-\uFDEF]/g;
@@ -39,9 +42,10 @@ export function span(mark: SpanMark, text: string): string {
 }
 
 /**
- * Turns marks into signs. WhatsApp formats what stands between two equal signs on one line when the first has no letter or digit before it and no white space
- * after it, and the second the other way round (seen, not published). So a span inside a word loses its signs, which would show; and a
- * literal sign stays itself where no pair can form, and becomes a look-alike where one could.
+ * Turns marks into signs. WhatsApp formats what stands between two equal signs on one line when the first has no letter
+ * or digit before it and no white space after it, and the second the other way round. Meta publishes no rule (META 9);
+ * this is our assumption. So a span inside a word loses its signs, which would show; and a literal sign stays itself
+ * where no pair can form, and becomes a look-alike where one could.
  */
 export function settleMarks(text: string): string {
   return text.split('\n').map(settleLine).join('\n');
@@ -87,13 +91,15 @@ function withoutAccidents(signs: readonly string[]): string[] {
   const plain = signs.map((sign) => signOf.get(sign) ?? sign);
   const result = [...plain];
   for (const [mark, lookalike] of Object.entries(LOOKALIKE)) {
-    const places = plain.flatMap((sign, at) => (sign === mark ? at : []));
+    // A sign inside code or a url is no mark, and pairs with none.
+    const places = signs.flatMap((sign, at) => (signOf.get(sign) === mark ? at : []));
     const opens = places.map((at) => !isWordSign(plain[at - 1]) && !isSpace(plain[at + 1]));
     const closes = places.map((at) => !isSpace(plain[at - 1]) && !isWordSign(plain[at + 1]));
     const firstOpen = opens.indexOf(true);
     const lastClose = closes.lastIndexOf(true);
     places.forEach((at, i) => {
-      const couldPair = (opens[i] === true && lastClose > i) || (closes[i] === true && firstOpen !== -1 && firstOpen < i);
+      const couldPair =
+        (opens[i] === true && lastClose > i) || (closes[i] === true && firstOpen !== -1 && firstOpen < i);
       if (couldPair && isLiteral.has(signs[at] ?? '')) result[at] = lookalike;
     });
   }

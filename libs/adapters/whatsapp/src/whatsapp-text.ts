@@ -1,4 +1,4 @@
-import type { Blockquote, Definition, List, ListItem, Nodes, Paragraph, PhrasingContent, RootContent, Table } from 'mdast';
+import type { Blockquote, Definition, List, ListItem, Nodes, PhrasingContent, RootContent, Table } from 'mdast';
 import { fromMarkdown } from 'mdast-util-from-markdown';
 import { gfmFromMarkdown } from 'mdast-util-gfm';
 import { gfm } from 'micromark-extension-gfm';
@@ -21,22 +21,37 @@ import { textOfHtml } from './html-text.ts';
  * | link, image         | `text (url)`, the bare url once; only http, https, mailto and tel    |
  * | HTML                | its text                                                             |
  *
- * WhatsApp has no escape: a literal `*`, `_`, `~` or backtick stays where it cannot format and becomes a look-alike where it would. A line
- * that begins with `-`, `1.` or `>` looks the same either way and is left. Three backticks inside code become apostrophes. Pure; never throws.
+ * WhatsApp has no escape: a literal `*`, `_`, `~` or backtick stays where it cannot format and becomes a look-alike
+ * where it would. A line that begins with `-`, `1.` or `>` looks the same either way and is left. Three backticks
+ * inside code become apostrophes. Pure; never throws.
  */
 export function toWhatsAppText(markdown: string): string {
   const source = withoutMarks(markdown);
-  const options = {
+  const asItIs = (): string => settleMarks(literal(source)).trim();
+  if (TOO_DEEP.test(source)) return asItIs();
+  try {
+    return settleMarks(convert(source)).trim();
+  } catch (error) {
+    // Spans nested deeper than the stack.
+    if (error instanceof RangeError) return asItIs();
+    throw error;
+  }
+}
+
+// Thirty list and quote signs in a row: no answer looks like that, and the parser's time grows with their square.
+const TOO_DEEP = /^(?:[ \t]*(?:>|(?:[-*+]|\d{1,9}[.)])[ \t])){30}/m;
+
+function convert(source: string): string {
+  const root = fromMarkdown(source, {
     // One tilde is "about", as in ~5 to ~10.
     extensions: [gfm({ singleTilde: false })],
     mdastExtensions: [gfmFromMarkdown()],
-  };
-  const root = fromMarkdown(source, options);
+  });
   const definitions = new Map<string, Definition>();
   for (const node of root.children) {
     if (node.type === 'definition' && !definitions.has(node.identifier)) definitions.set(node.identifier, node);
   }
-  return settleMarks(new Writer(definitions).blocks(root.children)).trim();
+  return new Writer(definitions).blocks(root.children);
 }
 
 const BETWEEN_BLOCKS = '\n\n';
@@ -96,7 +111,7 @@ class Writer {
     const box = typeof item.checked === 'boolean' ? (item.checked ? '☑ ' : '☐ ') : '';
     const [first, ...rest] = item.children;
     const isText = first?.type === 'paragraph';
-    const head = isText ? this.#inline((first as Paragraph).children) : '';
+    const head = isText ? this.#inline(first.children) : '';
     const others = (isText ? rest : item.children).map((node) => ({ node, text: this.#block(node) }));
     // A fence would show its indentation, and a quote has to begin its line.
     const below = others
@@ -125,8 +140,8 @@ class Writer {
         if (node.type === 'inlineCode' || node.type === 'text') return node.value;
         if (node.type === 'break') return ' ';
         if (node.type === 'html') return textOfHtml(node.value);
-        if (node.type === 'link') return withUrl(this.#plain(node.children), node.url);
-        return 'children' in node ? this.#plain(node.children) : unmarked(this.#inlineNode(node, []));
+        if (node.type === 'link') return withUrl(this.#plain(node.children), node.url, this.#plain(node.children));
+        return 'children' in node ? this.#plain(node.children) : settleMarks(this.#inlineNode(node, []));
       })
       .join('')
       .replace(/\s+/g, ' ')
@@ -154,9 +169,9 @@ class Writer {
       case 'html':
         return literal(textOfHtml(node.value));
       case 'link':
-        return withUrl(this.#inline(node.children, active), node.url);
+        return this.#link(node.children, node.url, active);
       case 'linkReference':
-        return withUrl(this.#inline(node.children, active), this.#definitions.get(node.identifier)?.url ?? '');
+        return this.#link(node.children, this.#definitions.get(node.identifier)?.url ?? '', active);
       case 'image':
         return shownUrl(node.url) ?? literal(node.alt ?? '');
       case 'imageReference':
@@ -164,6 +179,10 @@ class Writer {
       case 'footnoteReference':
         return `[${literal(node.label ?? node.identifier)}]`;
     }
+  }
+
+  #link(children: readonly PhrasingContent[], url: string, active: readonly SpanMark[]): string {
+    return withUrl(this.#inline(children, active), url, this.#plain(children));
   }
 
   #span(mark: SpanMark, children: readonly PhrasingContent[], active: readonly SpanMark[]): string {
@@ -190,11 +209,6 @@ function inlineCode(code: string): string {
   return `${FENCE}${code.replaceAll(FENCE, "'''").replace(/^`|`$/g, "'")}${FENCE}`;
 }
 
-/** The text as it would show if nothing in it formatted. */
-function unmarked(text: string): string {
-  return settleMarks(text);
-}
-
 /** The address as it is shown, or undefined where it is none that a contact can open. */
 function shownUrl(url: string): string | undefined {
   if (/^https?:\/\//i.test(url)) return url;
@@ -203,10 +217,12 @@ function shownUrl(url: string): string | undefined {
 
 const withoutScheme = (url: string): string => url.replace(/^https?:\/\//i, '').replace(/\/$/, '');
 
-function withUrl(label: string, url: string): string {
+/**
+ * The label with its url behind it; the url alone when the label says nothing else. `words` is the label without marks.
+ */
+function withUrl(label: string, url: string, words: string): string {
   const shown = shownUrl(url);
-  const words = label.trim();
   if (shown === undefined) return label;
-  if (words === '' || withoutScheme(settleMarks(words)) === withoutScheme(shown)) return shown;
+  if (words === '' || withoutScheme(words) === withoutScheme(shown)) return shown;
   return `${label} (${shown})`;
 }
