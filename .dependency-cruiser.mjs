@@ -96,7 +96,7 @@ export default {
     forbid(
       'doors-are-leaves',
       'Controllers and consumers are doors: only a module and specs import them.',
-      { path: '^libs/', pathNot: ['\\.module\\.ts$', testFile] },
+      { path: '^libs/', pathNot: ['\\.(module|worker)\\.ts$', testFile] },
       { path: '\\.(controller|consumer|worker)\\.ts$' },
     ),
   ],

@@ -2,6 +2,7 @@ import { decideTurn, type ConversationState, type TurnFact, type TurnVerdict } f
 import { type Sql } from './database.ts';
 import { newId } from './ids.ts';
 import { applySendFacts, type SendChange } from './sends.ts';
+import { ms, timestamp } from './sql-time.ts';
 
 /** A conversation under its row lock, as the rules see it, with what ingest and rag need beside. */
 export interface LockedConversation {
@@ -18,11 +19,6 @@ export interface LockedConversation {
 
 /** What {@link storeConversations} writes. */
 export type ConversationChange = Pick<LockedConversation, 'id' | 'state' | 'replyToIdentityId' | 'lastInboundAt'>;
-
-/** Milliseconds of a timestamptz column, as a number. */
-export const ms = (column: string): string => `(extract(epoch FROM ${column}) * 1000)::float8`;
-/** A timestamptz of milliseconds given as float8. */
-export const timestamp = (value: string): string => `to_timestamp(${value} / 1000)`;
 
 interface ConversationRow {
   id: string;

@@ -2,9 +2,7 @@ export {
   changeOwnership,
   databaseNow,
   lockConversations,
-  ms,
   storeConversations,
-  timestamp,
   type ConversationChange,
   type LockedConversation,
   type OwnershipFact,
@@ -28,3 +26,4 @@ export { addToOutbox, type OutboxEvent } from './outbox.ts';
 export { OutboxRelay, type PublishEvent } from './outbox-relay.ts';
 export { applySendFacts, lockSends, type SendChange, type SendFactEntry, type StoredSend } from './sends.ts';
 export { WorkspaceData, WorkspaceRows, type Page } from './workspace-data.ts';
+export { ms, timestamp } from './sql-time.ts';

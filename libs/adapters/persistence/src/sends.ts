@@ -8,10 +8,10 @@ import {
   type SendPhase,
   type SendState,
 } from '@answerline/conversation-rules';
-import { ms, timestamp } from './conversations.ts';
 import { type Sql } from './database.ts';
 import { newId } from './ids.ts';
 import { addToOutbox, type OutboxEvent } from './outbox.ts';
+import { ms, timestamp } from './sql-time.ts';
 
 /** A send and what it belongs to. */
 export interface StoredSend {

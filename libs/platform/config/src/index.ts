@@ -1,13 +1,6 @@
 export { ConfigError } from './config-error.ts';
 export { renderEnvExample, settingsCatalogue, type SettingRow } from './env-example.ts';
-export {
-  loadConfig,
-  readDotEnv,
-  readEnvironment,
-  setNames,
-  type Config,
-  type Environment,
-} from './load-config.ts';
+export { loadConfig, readDotEnv, readEnvironment, setNames, type Config, type Environment } from './load-config.ts';
 export { Secret } from './secret.ts';
 export { type EncryptionKey } from './setting-schemas.ts';
 export { settingNames, settings, type GuardedName, type SettingName, type SettingValue } from './settings.ts';

@@ -71,7 +71,9 @@ export const settings = {
   GRPC_PORT: { schema: port().describe('Port for internal gRPC calls. Not set: no gRPC.'), example: '5000' },
   METRICS_PORT: { schema: port().describe('Port for metrics. Not set: no metrics.'), example: '9464' },
   LOG_LEVEL: {
-    schema: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).describe('Least level that is logged.'),
+    schema: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).describe(
+      'Least level that is logged.',
+    ),
     default: 'info',
     example: 'info',
   },

@@ -82,10 +82,7 @@ function unfit(name: GuardedName, facts: StartFacts): string | undefined {
   }
 }
 
-function isMeta(text: string): boolean {
-  const url = URL.parse(text);
-  return url?.origin === META_GRAPH_URL && url.username === '' && url.password === '';
-}
+const isMeta = (text: string) => URL.parse(text)?.origin === META_GRAPH_URL;
 
 /** Names of this machine only (RFC 6761 6.3, RFC 1122 3.2.1.3). The URL parser has already made one spelling of an IPv4. */
 function isLoopback(text: string): boolean {

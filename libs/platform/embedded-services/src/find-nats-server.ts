@@ -119,12 +119,15 @@ async function download(
     await pipeline(Readable.fromWeb(response.body), measured, createWriteStream(archive), { signal });
   } catch (error) {
     const { message, cause } = error as Error;
-    throw new Error(`nats-server could not be fetched (${cause instanceof Error ? cause.message : message})`, { cause: error });
+    throw new Error(`nats-server could not be fetched (${cause instanceof Error ? cause.message : message})`, {
+      cause: error,
+    });
   } finally {
     clearTimeout(noAnswer);
   }
   const found = sha256.digest('hex');
-  if (found !== release.sha256) throw new Error(`the fetched nats-server has the checksum ${found}, not ${release.sha256}`);
+  if (found !== release.sha256)
+    throw new Error(`the fetched nats-server has the checksum ${found}, not ${release.sha256}`);
   await runToEnd('tar', ['-xzf', archive, '-C', dir, '--strip-components=1'], env);
 }
 

@@ -24,9 +24,13 @@ export async function requireFreePort(port: number, host: string, service: strin
   } catch (error) {
     const inUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
     const why = inUse ? 'is in use by another program' : `cannot be used (${(error as Error).message})`;
-    throw new InvalidInput('port_unavailable', `Port ${port}, wanted for ${service}, ${why}. Free it or change ${setting}.`, {
-      cause: error,
-      context: { port },
-    });
+    throw new InvalidInput(
+      'port_unavailable',
+      `Port ${port}, wanted for ${service}, ${why}. Free it or change ${setting}.`,
+      {
+        cause: error,
+        context: { port },
+      },
+    );
   }
 }

@@ -2,4 +2,10 @@ export { findNatsServer, type FindNatsServerOptions } from './find-nats-server.t
 export { freePort } from './free-port.ts';
 export { startEmbeddedNats, type EmbeddedNats, type EmbeddedNatsOptions } from './nats.ts';
 export { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOptions } from './postgres.ts';
-export { endServiceIn, isServiceDirOwned, type ServiceExit, type ServiceProcess } from './service-process.ts';
+export {
+  claimServiceDir,
+  endServiceIn,
+  isServiceDirOwned,
+  type ServiceExit,
+  type ServiceProcess,
+} from './service-process.ts';

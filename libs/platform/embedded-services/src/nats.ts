@@ -6,7 +6,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Unexpected } from '@answerline/errors';
 import { findNatsServer } from './find-nats-server.ts';
 import { freePort, requireFreePort } from './free-port.ts';
-import { claimServiceDir, lastLines, releaseServiceDir, startServiceProcess, type ServiceProcess } from './service-process.ts';
+import {
+  claimServiceDir,
+  lastLines,
+  releaseServiceDir,
+  startServiceProcess,
+  type ServiceProcess,
+} from './service-process.ts';
 
 export interface EmbeddedNatsOptions {
   /** A folder of its own: streams, token, configuration, log. Made when missing. */
@@ -58,7 +64,13 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
     const configuration = join(dir, 'nats.conf');
     writeFileSync(configuration, configurationText({ serverName, host, port, token, dir }), { mode: 0o600 });
     const args = ['--config', configuration];
-    const server = await startServiceProcess({ dir, file: program, args, stopSignal: 'SIGTERM', logFile: logFile(dir) });
+    const server = await startServiceProcess({
+      dir,
+      file: program,
+      args,
+      stopSignal: 'SIGTERM',
+      logFile: logFile(dir),
+    });
     if (!(await becomesReady(server, host, port, serverName))) {
       await server.stop();
       const log = lastLines(logFile(dir));
@@ -85,7 +97,7 @@ port: ${c.port}
 authorization { token: ${JSON.stringify(c.token)} }
 max_payload: ${maxPayloadBytes}
 jetstream {
-  store_dir: ${JSON.stringify(join(c.dir, 'jetstream'))}
+  store_dir: ${JSON.stringify(c.dir)}
   max_file_store: ${maxFileStoreBytes}
   sync_interval: 1s
 }

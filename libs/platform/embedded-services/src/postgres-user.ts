@@ -58,7 +58,15 @@ function findUser(): { uid: number; gid: number } | undefined {
 
 function createUser(onProgress: (line: string) => void): { uid: number; gid: number } {
   onProgress(`Making the system user ${userName}, because Postgres does not run as root`);
-  const flags = ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin'];
+  const flags = [
+    '--system',
+    '--user-group',
+    '--no-create-home',
+    '--home-dir',
+    '/nonexistent',
+    '--shell',
+    '/usr/sbin/nologin',
+  ];
   const made = spawnSync('useradd', [...flags, userName], { encoding: 'utf8' });
   const user = findUser();
   if (user) return user;

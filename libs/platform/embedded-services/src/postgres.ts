@@ -1,6 +1,16 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -252,7 +262,11 @@ async function readyServer(
 }
 
 /** Like pg_ctl: the server writes `ready` into line 8 of postmaster.pid when it takes connections. */
-async function becomesReady(server: ServiceProcess, data: string, onProgress: (line: string) => void): Promise<boolean> {
+async function becomesReady(
+  server: ServiceProcess,
+  data: string,
+  onProgress: (line: string) => void,
+): Promise<boolean> {
   let ended = false;
   void server.exited.then(() => (ended = true));
   const startedAt = Date.now();

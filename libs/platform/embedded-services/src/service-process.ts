@@ -97,7 +97,9 @@ export async function startServiceProcess(command: ServiceCommand): Promise<Serv
   });
   if (pid === undefined) {
     const error = await new Promise<Error>((resolve) => child.once('error', resolve));
-    throw new Unexpected('service_start_failed', `${command.file} could not be started: ${error.message}`, { cause: error });
+    throw new Unexpected('service_start_failed', `${command.file} could not be started: ${error.message}`, {
+      cause: error,
+    });
   }
   child.on('error', () => undefined);
   // Nobody waits for a service: a process that is done must be able to end.

@@ -55,6 +55,12 @@ describe('createLogger', () => {
     expect(lines[0]).not.toContain(Buffer.from(planted).toString('base64'));
   });
 
+  it('shows of bytes only how many', () => {
+    const { logger, last } = loggerToArray();
+    logger.info({ file: Buffer.from(planted), view: new Uint8Array(3) }, 'Test');
+    expect(last()).toMatchObject({ file: '[12 bytes]', view: '[3 bytes]' });
+  });
+
   it('keeps counts, durations and flags under any field', () => {
     const { logger, last } = loggerToArray();
     logger.info({ messages: 12, text: true, passages: null }, 'Test');

@@ -29,7 +29,8 @@ const printed = (value: unknown) => (typeof value === 'string' ? value : JSON.st
 
 function stacks(err: unknown): string {
   if (typeof err !== 'object' || err === null) return '';
-  const { stack, cause, errors, ...rest } = err as Record<string, unknown>;
-  const first = stack === undefined ? JSON.stringify(rest) : `${String(stack)} ${JSON.stringify(rest.context ?? {})}`;
-  return [`\n  ${first}`, stacks(cause), ...(Array.isArray(errors) ? errors.map(stacks) : [])].join('');
+  const { stack, context, cause, errors, ...rest } = err as Record<string, unknown>;
+  const head = typeof stack === 'string' ? stack : JSON.stringify(rest);
+  const facts = context === undefined ? '' : ` ${JSON.stringify(context)}`;
+  return [`\n  ${head}${facts}`, stacks(cause), ...(Array.isArray(errors) ? errors.map(stacks) : [])].join('');
 }

@@ -20,12 +20,15 @@ function redactValue(value: unknown, depth: number): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (isError(value)) return errorFields(value);
   if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
-  if ('toJSON' in value && typeof value.toJSON === 'function') {
-    const json: unknown = value.toJSON();
+  if (hasToJson(value)) {
+    const json = value.toJSON();
     return typeof json === 'object' ? redactPlain(json, depth) : json;
   }
   return redactPlain(value, depth);
 }
+
+const hasToJson = (value: object): value is { toJSON(): unknown } =>
+  'toJSON' in value && typeof value.toJSON === 'function';
 
 function redactPlain(value: object | null, depth: number): unknown {
   if (value === null) return null;

@@ -16,24 +16,35 @@ export function startLease(options: {
   let over = false;
   let cancelRenewal = () => {};
   let cancelLoss = () => {};
+  let cancelNextLoss = () => {};
 
   const stop = () => {
     over = true;
     cancelRenewal();
     cancelLoss();
+    cancelNextLoss();
   };
   const lose = () => {
     if (over) return;
     stop();
     onLost();
   };
-  // The lease counts from the moment a renewal was asked for: the database may have granted it that early.
-  const expectLossIn = (ms: number) => {
-    cancelLoss();
-    cancelLoss = setTimer(lose, ms);
-  };
   const renewLater = () => {
     cancelRenewal = setTimer(() => void renewNow(), everyMs);
   };
+
+  async function renewNow(): Promise<void> {
+    // The lease counts from the moment a renewal was asked for, because the database may have granted it that early.
+    cancelNextLoss = setTimer(lose, lostAfterMs);
+    const renewed = await renew().catch(() => undefined);
+    if (over) return;
+    if (renewed === false) return lose();
+    if (renewed) [cancelLoss, cancelNextLoss] = [cancelNextLoss, cancelLoss];
+    cancelNextLoss();
+    renewLater();
+  }
+
+  cancelLoss = setTimer(lose, lostAfterMs);
+  renewLater();
   return { stop };
 }

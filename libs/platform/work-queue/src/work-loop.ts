@@ -55,6 +55,7 @@ export function startWorkLoop<Job>(options: WorkLoopOptions<Job>): WorkLoop {
   let failedClaims = 0;
   let backingOff = false;
   let aborted = false;
+  let stopping = false;
   let stopped: Promise<void> | undefined;
   let cancelSweep = () => {};
   let cancelBackOff = () => {};
@@ -74,7 +75,7 @@ export function startWorkLoop<Job>(options: WorkLoopOptions<Job>): WorkLoop {
     if (claiming) return;
     claiming = true;
     try {
-      while (mayHaveWork && !backingOff && stopped === undefined && jobs.size < concurrency) {
+      while (mayHaveWork && !backingOff && !stopping && jobs.size < concurrency) {
         const limit = concurrency - jobs.size;
         mayHaveWork = false; // before the claim, so that a ring during it counts
         const claimed = await claim(limit);
@@ -108,15 +109,18 @@ export function startWorkLoop<Job>(options: WorkLoopOptions<Job>): WorkLoop {
   }
 
   function backOff(): void {
-    if (stopped !== undefined) return;
+    if (stopping) return;
     failedClaims += 1;
     const longest = Math.min(firstBackOffMs * 2 ** (failedClaims - 1), longestBackOffMs);
     backingOff = true;
     // Between half and all of it, so that processes that failed together do not come back together.
-    cancelBackOff = setTimer(() => {
-      backingOff = false;
-      void pump();
-    }, longest * (0.5 + random() / 2));
+    cancelBackOff = setTimer(
+      () => {
+        backingOff = false;
+        void pump();
+      },
+      longest * (0.5 + random() / 2),
+    );
   }
 
   function sweep(): void {
@@ -126,7 +130,7 @@ export function startWorkLoop<Job>(options: WorkLoopOptions<Job>): WorkLoop {
     }, sweepEveryMs);
   }
 
-  const isIdle = () => jobs.size === 0 && !claiming && (stopped !== undefined || !mayHaveWork);
+  const isIdle = () => jobs.size === 0 && !claiming && (stopping || !mayHaveWork);
   function settle(): void {
     if (isIdle()) idleWaiters.splice(0).forEach((resolve) => resolve());
   }
@@ -137,6 +141,7 @@ export function startWorkLoop<Job>(options: WorkLoopOptions<Job>): WorkLoop {
     });
 
   async function finish(deadlineMs: number): Promise<void> {
+    stopping = true;
     cancelSweep();
     cancelBackOff();
     if (await inTime(idle(), deadlineMs)) return;
@@ -161,14 +166,7 @@ export function startWorkLoop<Job>(options: WorkLoopOptions<Job>): WorkLoop {
   void pump();
   return {
     ring,
-    stop: (deadlineMs) => {
-      if (stopped === undefined) {
-        const { promise, resolve } = Promise.withResolvers<void>();
-        stopped = promise;
-        void finish(deadlineMs).then(resolve);
-      }
-      return stopped;
-    },
+    stop: (deadlineMs) => (stopped ??= finish(deadlineMs)),
     running: () => jobs.size,
     idle,
   };

@@ -124,6 +124,7 @@ const statements = [
   `CREATE TABLE channel_pacing (
      channel_id uuid NOT NULL CONSTRAINT channel_pacing_pk PRIMARY KEY,
      workspace_id uuid NOT NULL,
+     version integer NOT NULL,
      free_at timestamptz NOT NULL,
      CONSTRAINT channel_pacing_channel_fk FOREIGN KEY (workspace_id, channel_id)
        REFERENCES channels (workspace_id, id) ON DELETE CASCADE

@@ -1,0 +1,70 @@
+import { LOGGER, type Logger } from '@answerline/logging';
+import { MessageBus } from '@answerline/messaging';
+import { Database } from '@answerline/persistence';
+import { SecretBox } from '@answerline/secrets';
+import { GraphClient } from '@answerline/whatsapp';
+import { startWorkLoop } from '@answerline/work-queue';
+import { type BeforeApplicationShutdown, Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import { relayEvents } from './relay-events/relay-events.worker.ts';
+import { SendReply } from './send-reply/send-reply.ts';
+import { workOnSends } from './send-reply/send-reply.worker.ts';
+import { settleSends } from './settle-sends/settle-sends.ts';
+import { consumeForPresence } from './show-presence/show-presence.consumer.ts';
+import { ShowPresence } from './show-presence/show-presence.ts';
+
+/** A call under way takes at most 10 s. */
+const STOP_WITHIN_MS = 15_000;
+/** Lost calls are noticed within 20 s plus this. */
+const SETTLE_EVERY_MS = 5_000;
+
+/** Starts and stops what the notifier does. */
+@Injectable()
+export class NotifierWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  readonly #bus: MessageBus;
+  readonly #database: Database;
+  readonly #graph: GraphClient;
+  readonly #secrets: SecretBox;
+  readonly #logger: Logger;
+  #parts: { stop(withinMs: number): Promise<void> }[] = [];
+
+  constructor(
+    bus: MessageBus,
+    database: Database,
+    graph: GraphClient,
+    secrets: SecretBox,
+    @Inject(LOGGER) logger: Logger,
+  ) {
+    this.#bus = bus;
+    this.#database = database;
+    this.#graph = graph;
+    this.#secrets = secrets;
+    this.#logger = logger.child({ feature: 'notifier' });
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    const [bus, database, logger] = [this.#bus, this.#database, this.#logger];
+    const calls = { database, graph: this.#graph, secrets: this.#secrets, logger };
+    const showPresence = new ShowPresence(database, this.#graph, this.#secrets, logger);
+    this.#parts = [
+      workOnSends(bus, new SendReply(calls), logger),
+      startWorkLoop<never>({
+        name: 'settle-sends',
+        claim: async () => {
+          const changes = await settleSends(database);
+          if (changes.length > 0) bus.ring('send');
+          return [];
+        },
+        run: () => Promise.resolve(),
+        concurrency: 1,
+        sweepEveryMs: SETTLE_EVERY_MS,
+        logger,
+      }),
+      await consumeForPresence(bus, database, showPresence, logger),
+      relayEvents(bus, database, logger),
+    ];
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await Promise.all(this.#parts.map((part) => part.stop(STOP_WITHIN_MS)));
+  }
+}

@@ -1,0 +1,117 @@
+import { type SendFact } from '@answerline/conversation-rules';
+import {
+  applySendFacts,
+  databaseNow,
+  lockConversations,
+  type Database,
+  type SendChange,
+  type SendFactEntry,
+  type Sql,
+} from '@answerline/persistence';
+import { type SendOutcome } from '@answerline/whatsapp';
+import { type ClaimedSend } from './claim-sends.ts';
+
+/** How the call of a claimed send ended. */
+export interface CallResult {
+  readonly send: ClaimedSend;
+  readonly outcome: SendOutcome;
+}
+
+/**
+ * Stores how calls ended: phases, attempts, Meta's message ids; statuses that came before their answer now find their send.
+ * A refusal of the credentials holds the channel, so that its other sends wait instead of failing one by one.
+ *
+ * @returns the sends that changed
+ */
+export async function storeOutcomes(database: Database, results: readonly CallResult[]): Promise<SendChange[]> {
+  return database.transaction(async (sql) => {
+    const { now } = await lockConversations(
+      sql,
+      results.map(({ send }) => send.conversationId),
+    );
+    const changes = await applySendFacts(
+      sql,
+      results.map((result) => entryOf(result, now)),
+    );
+    await holdChannels(sql, results);
+    const late = await takeUnmatchedStatuses(sql, results);
+    const moreChanges = await applySendFacts(sql, late);
+    return [...changes, ...moreChanges];
+  });
+}
+
+/** Says that a claimed send was not called: its worker is too late, or cannot call. */
+export async function storeNotCalled(database: Database, send: ClaimedSend, code: string): Promise<SendChange[]> {
+  return database.transaction(async (sql) => {
+    await lockConversations(sql, [send.conversationId]);
+    const now = await databaseNow(sql);
+    return applySendFacts(sql, [{ sendId: send.id, fact: { type: 'not_sent', now, attemptId: send.attemptId, code } }]);
+  });
+}
+
+function entryOf({ send, outcome }: CallResult, now: number): SendFactEntry {
+  const { id: sendId, attemptId } = send;
+  if (outcome.outcome === 'accepted') {
+    return { sendId, fact: { type: 'accepted', attemptId }, providerMessageId: outcome.providerMessageId };
+  }
+  return { sendId, fact: factOf(outcome, attemptId, now) };
+}
+
+function factOf(outcome: Exclude<SendOutcome, { outcome: 'accepted' }>, attemptId: string, now: number): SendFact {
+  switch (outcome.outcome) {
+    case 'unknown':
+      return { type: 'unanswered', attemptId };
+    case 'not_sent':
+      return { type: 'not_sent', now, attemptId, code: outcome.reason };
+    case 'refused': {
+      const { retry, reason, retryAfterMs } = outcome.failure;
+      return { type: 'refused', now, attemptId, retry, code: reason, retryAfterMs };
+    }
+  }
+}
+
+async function holdChannels(sql: Sql, results: readonly CallResult[]): Promise<void> {
+  for (const { send, outcome } of results) {
+    if (outcome.outcome !== 'refused' || outcome.failure.retry !== 'after_reconnect') continue;
+    // Only while the credentials are still those that were refused.
+    await sql.query(
+      `UPDATE channels SET send_hold_code = $2, state = 'broken' WHERE id = $1 AND access_token_ciphertext = $3`,
+      [send.channelId, outcome.failure.reason, send.accessTokenCiphertext],
+    );
+  }
+}
+
+/** Statuses that named a message of ours before we knew its id. */
+async function takeUnmatchedStatuses(sql: Sql, results: readonly CallResult[]): Promise<SendFactEntry[]> {
+  const accepted = results.flatMap(({ send, outcome }) =>
+    outcome.outcome === 'accepted' ? [{ send, providerMessageId: outcome.providerMessageId }] : [],
+  );
+  if (accepted.length === 0) return [];
+  const rows = await sql.query<{ send_id: string; attempt_id: string; status: string; failure_code: string | null }>(
+    {
+      name: 'take-unmatched-statuses',
+      text: `UPDATE statuses AS s SET send_id = v.send_id, attempt_id = v.attempt_id
+             FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[]) AS v(channel_id, provider_message_id, send_id, attempt_id)
+             WHERE s.channel_id = v.channel_id AND s.provider_message_id = v.provider_message_id AND s.send_id IS NULL
+             RETURNING s.send_id, s.attempt_id, s.status, s.failure_code`,
+    },
+    [
+      accepted.map(({ send }) => send.channelId),
+      accepted.map(({ providerMessageId }) => providerMessageId),
+      accepted.map(({ send }) => send.id),
+      accepted.map(({ send }) => send.attemptId),
+    ],
+  );
+  return rows.flatMap(({ send_id: sendId, attempt_id: attemptId, status, failure_code: code }) => {
+    switch (status) {
+      case 'sent':
+      case 'delivered':
+      case 'read':
+      case 'played':
+      case 'failed':
+        return { sendId, fact: { type: 'status' as const, attemptId, status, code: code ?? 'failed' } };
+      default:
+        return [];
+    }
+  });
+}

@@ -1,0 +1,99 @@
+import { type ReplyKind } from '@answerline/contracts';
+import { decideBeforeModel, type TurnOutcome } from '@answerline/conversation-rules';
+import { detectLanguage, type KnownLanguage } from '@answerline/language-model';
+import { asksForHuman, defaultHandoffPhrases } from './handoff-phrases.ts';
+import { fixedText, type FixedKind } from './texts.ts';
+import { type Turn } from './read-turn.ts';
+
+/** What a turn comes to: its outcome and, unless it stays silent, what is said. */
+export interface TurnResult {
+  readonly outcome: TurnOutcome;
+  readonly reply: PlannedReply | null;
+}
+
+/** A reply as Markdown. */
+export interface PlannedReply {
+  readonly kind: ReplyKind;
+  readonly author: 'ai' | 'system';
+  readonly text: string;
+}
+
+/** A contact who sends ten pictures is told once that they cannot be read. */
+const MEDIA_NOTICE_EVERY_MS = 60 * 60 * 1000;
+/** A contact who is over the limit is told once. */
+const LIMITED_NOTICE_EVERY_MS = 60 * 60 * 1000;
+/** Texts shorter than this say little about their language. */
+const LANGUAGE_MIN_LENGTH = 12;
+
+/** All that was asked in the turn. */
+export function questionOf(turn: Turn): string {
+  return turn.messages
+    .map(({ text }) => text)
+    .filter((text) => text !== null && text.trim() !== '')
+    .join('\n');
+}
+
+/** The language of the contact's last longer text, else of all of them, else the chatbot's. */
+export function languageOf(turn: Turn): KnownLanguage {
+  const texts = turn.messages.map(({ text }) => text ?? '');
+  const longer = texts.findLast((text) => text.length >= LANGUAGE_MIN_LENGTH);
+  const detected = (longer === undefined ? undefined : detectLanguage(longer)) ?? detectLanguage(texts.join('\n'));
+  return detected ?? (turn.language === 'es' ? 'es' : 'en');
+}
+
+/** The result of a turn that needs no answer from the knowledge base, or undefined: answer it. Pure. */
+export function decideWithoutAnswer(turn: Turn): TurnResult | undefined {
+  const question = questionOf(turn);
+  const outcome = decideBeforeModel({
+    now: turn.now,
+    conversation: turn.state,
+    standing: turn.messages.length,
+    readable: question === '' ? 0 : 1,
+    asksForHuman: asksForHuman(question, turn.handoffPhrases ?? defaultHandoffPhrases),
+    planHasHandoff: turn.hasHandoff,
+    quotaLeft: turn.usage.limit === null || turn.usage.used < turn.usage.limit,
+    contactLimited: false,
+    budgetLeft: true,
+  });
+  return outcome === undefined ? undefined : resultOf(turn, outcome);
+}
+
+/** What is said for an outcome that is not an answer. */
+export function resultOf(turn: Turn, outcome: TurnOutcome): TurnResult {
+  const say = (kind: FixedKind, author: PlannedReply['author'] = 'ai'): TurnResult => ({
+    outcome,
+    reply: { kind, author, text: fixedText(kind, languageOf(turn), turn.texts) },
+  });
+  const silent: TurnResult = { outcome, reply: null };
+  const toldSince = (kind: string, since: number): boolean => (turn.lastTold[kind] ?? 0) >= since;
+  switch (outcome) {
+    case 'handed_off':
+      return say('handoff_confirmation', 'system');
+    case 'plan_notice':
+      return say('plan_notice', 'system');
+    case 'media_notice':
+      return toldSince('media_notice', turn.now - MEDIA_NOTICE_EVERY_MS) ? silent : say('media_notice');
+    case 'over_quota':
+      return toldSince('over_quota', turn.dayStartedAt) ? silent : say('over_quota');
+    case 'limited':
+      return toldSince('limited', turn.now - LIMITED_NOTICE_EVERY_MS) ? silent : say('limited');
+    case 'abstained':
+      return say('abstain');
+    case 'fallback':
+    case 'failed':
+      return say('fallback');
+    case 'replied':
+    case 'opted_out':
+    case 'ai_off':
+    case 'human_held':
+    case 'window_closed':
+    case 'channel_off':
+    case 'nothing_to_answer':
+      return silent;
+  }
+}
+
+/** Replies that count against the quota. */
+export function isCounted(reply: PlannedReply | null): boolean {
+  return reply?.kind === 'answer' || reply?.kind === 'abstain';
+}
