@@ -1,4 +1,5 @@
 import { open, readFile, type FileHandle } from 'node:fs/promises';
+import { ConfigError } from '@answerline/config';
 
 interface Batch {
   readonly lines: string[];
@@ -31,13 +32,13 @@ export class AppendLog<Fields extends object> {
       throw error;
     });
     const whole = text.slice(0, text.lastIndexOf('\n') + 1);
+    const entries = whole
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line, index) => parseLine(path, line, index + 1) as Fields & { n: number });
     const file = await open(path, 'a', 0o600);
     if (whole.length < text.length) await file.truncate(Buffer.byteLength(whole));
-    const lines = whole.split('\n').filter((line) => line !== '');
-    return new AppendLog(
-      file,
-      lines.map((line) => JSON.parse(line) as Fields & { n: number }),
-    );
+    return new AppendLog(file, entries);
   }
 
   /** Number of the newest entry, 0 when there is none. */
@@ -87,6 +88,14 @@ export class AppendLog<Fields extends object> {
       }
     }
     this.isWriting = false;
+  }
+}
+
+function parseLine(path: string, line: string, lineNumber: number): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new ConfigError([`${path}: line ${lineNumber} is not JSON. Move the file away and start again`]);
   }
 }
 

@@ -5,6 +5,7 @@ import type { Contact } from './contacts.ts';
 import {
   chipsSchema,
   contactSettingsSchema,
+  contactsQuerySchema,
   deliverySettingsSchema,
   entriesQuerySchema,
   faultsSchema,
@@ -74,7 +75,14 @@ function numbers(app: App, meta: Meta): void {
 }
 
 function people(app: App, meta: Meta): void {
-  app.get('/contacts', async () => ({ items: meta.contacts.listed() }));
+  app.get('/contacts', async (request) => {
+    const { phoneNumberId } = parse(contactsQuerySchema, request.query);
+    const items = meta.contacts.listed().map((contact) => {
+      const thread = phoneNumberId === undefined ? undefined : meta.threads.find(phoneNumberId, contact.id);
+      return { ...contact, lastMessage: thread?.messages.at(-1) ?? null, unread: thread?.unseen.size ?? 0 };
+    });
+    return { items };
+  });
   app.put<ById>('/contacts/:id', async (request) => {
     const contact = { ...parse(contactSettingsSchema, request.body), id: request.params.id, listed: true };
     meta.contacts.put(contact);
@@ -180,7 +188,7 @@ async function learn(meta: Meta, body: unknown): Promise<void> {
     for (const message of messages) {
       const contact = meta.contacts.sender({ waId: message.from, userId: message.from_user_id });
       if (contact && meta.numbers.has(metadata.phone_number_id)) {
-        writes.push(meta.record(metadata.phone_number_id, contact, message));
+        writes.push(meta.record(metadata.phone_number_id, contact, message.id, message));
       }
     }
   }

@@ -15,7 +15,10 @@ const share = z.number().min(0).max(1);
 
 /** Body of `PUT /sandbox/numbers/:phoneNumberId`: a business number, its app's secrets and where its webhooks go. */
 export const numberSettingsSchema = z.strictObject({
-  displayPhoneNumber: z.string().regex(/\d{5}/, 'a phone number').max(40),
+  displayPhoneNumber: z
+    .string()
+    .regex(/^\D*(\d\D*){5,20}$/, 'a phone number with its country code')
+    .max(40),
   verifiedName: z.string().min(1).max(200),
   wabaId: id,
   appId: id,
@@ -145,6 +148,7 @@ export const chipsSchema = z.strictObject({
 });
 export type Chip = z.infer<typeof chipsSchema>['chips'][number];
 
+export const contactsQuerySchema = z.object({ phoneNumberId: id.optional() });
 export const threadQuerySchema = z.object({ phoneNumberId: id, contactId: id });
 export const entriesQuerySchema = z.object({
   after: z.coerce.number().int().min(0).default(0),

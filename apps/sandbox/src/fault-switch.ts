@@ -25,7 +25,11 @@ const none: CallFault = {
 export class FaultSwitch {
   private faults = noFaults;
   private callsLeft = Number.POSITIVE_INFINITY;
-  private random = createRandom(1);
+  private random: () => number;
+
+  constructor(private readonly seed: number) {
+    this.random = createRandom(seed);
+  }
 
   get current(): Faults {
     return this.callsLeft > 0 ? this.faults : noFaults;
@@ -38,6 +42,11 @@ export class FaultSwitch {
 
   clear(): void {
     this.set(noFaults);
+  }
+
+  reset(): void {
+    this.clear();
+    this.reseed(this.seed);
   }
 
   reseed(seed: number): void {

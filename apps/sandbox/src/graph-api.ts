@@ -67,14 +67,16 @@ export function graphApi(meta: Meta): FastifyPluginAsync {
       const outcome = await take(meta, kind, request);
       if ('refused' in outcome) return refuse(reply, outcome.refused);
       const { answer, sent, failsWith } = outcome.accepted;
-      if (sent && fault.statusBeforeAnswer) await meta.reportSentNow(sent);
-      if (sent) meta.reportOn(sent, failsWith);
+      if (sent) {
+        const tellNow = fault.statusBeforeAnswer && failsWith === undefined;
+        meta.reportOn(sent, failsWith, tellNow && (await meta.reportSentNow(sent)));
+      }
       if (fault.cutAfterAccept) return cut(request, reply);
       if (fault.latencyMs > 0) await delay(fault.latencyMs / 2);
       return reply.send(answer);
     });
-    app.setNotFoundHandler((_request, reply) =>
-      refuse(reply, refusal(2500, { message: 'Unknown path components', type: 'OAuthException', status: 400 })),
+    app.all('/:version(^v\\d+\\.\\d+$)/*', (_request, reply) =>
+      refuse(reply, refusal(2500, { message: 'Unknown path components' })),
     );
   };
 }

@@ -31,7 +31,7 @@ export class Meta {
   readonly chips = new Map<string, readonly Chip[]>();
   readonly contacts = new Contacts();
   readonly threads = new Threads();
-  readonly faults = new FaultSwitch();
+  readonly faults: FaultSwitch;
   readonly pairRate = new PairRate();
   readonly throughput = new Throughput();
   readonly delivery: WebhookDelivery;
@@ -42,17 +42,20 @@ export class Meta {
     readonly journal: AppendLog<JournalFields>,
     readonly inbound: AppendLog<InboundFields>,
     readonly now: () => number,
+    seed: number,
   ) {
-    this.delivery = new WebhookDelivery(this.numbers, now);
+    this.faults = new FaultSwitch(seed);
+    this.delivery = new WebhookDelivery(this.numbers, now, seed);
   }
 
   /** Opens the two files in `dataDir` and puts together the chats that they tell of. */
-  static async open(dataDir: string, now: () => number): Promise<Meta> {
-    const [journal, inbound] = await Promise.all([
-      AppendLog.open<JournalFields>(`${dataDir}/sandbox-journal.jsonl`),
-      AppendLog.open<InboundFields>(`${dataDir}/sandbox-inbound.jsonl`),
-    ]);
-    const meta = new Meta(journal, inbound, now);
+  static async open(dataDir: string, now: () => number, seed: number): Promise<Meta> {
+    const journal = await AppendLog.open<JournalFields>(`${dataDir}/sandbox-journal.jsonl`);
+    const inbound = await AppendLog.open<InboundFields>(`${dataDir}/sandbox-inbound.jsonl`).catch(async (error) => {
+      await journal.close();
+      throw error;
+    });
+    const meta = new Meta(journal, inbound, now, seed);
     meta.remember();
     return meta;
   }
@@ -61,7 +64,7 @@ export class Meta {
   async write(number: SandboxNumber, contact: Contact, request: InboundMessage): Promise<string> {
     const id = request.id ?? createWamid();
     const message = inboundMessage(request, contact, id, this.now());
-    await this.record(number.phoneNumberId, contact, message);
+    await this.record(number.phoneNumberId, contact, id, message);
     const thread = this.threads.of(number.phoneNumberId, contact);
     this.delivery.send({
       phoneNumberId: number.phoneNumberId,
@@ -74,21 +77,29 @@ export class Meta {
   }
 
   /** Puts a message of a contact on file and into its chat, unless its id is known there. */
-  async record(phoneNumberId: string, contact: Contact, message: Readonly<Record<string, unknown>>): Promise<void> {
+  async record(
+    phoneNumberId: string,
+    contact: Contact,
+    id: string,
+    message: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
     const nowMs = this.now();
-    if (!this.threads.receive(this.threads.of(phoneNumberId, contact), message, nowMs)) return;
+    if (!this.threads.receive(this.threads.of(phoneNumberId, contact), id, message, nowMs)) return;
     await this.inbound.append({
       at: new Date(nowMs).toISOString(),
       phoneNumberId,
       contactId: contact.id,
       contact: contactSettings(contact),
-      id: String(message['id']),
+      id,
       message,
     });
   }
 
-  /** Sends `failed`, or `sent`, `delivered` and, when the phone is looked at, `read`, each after its delay. */
-  reportOn(sent: SentMessage, failsWith: number | undefined): void {
+  /**
+   * Sends `failed`, or `sent`, `delivered` and, when the phone is looked at, `read`, each after its delay. With
+   * `sentIsTold` the first of them is left out.
+   */
+  reportOn(sent: SentMessage, failsWith: number | undefined, sentIsTold: boolean): void {
     const { statuses, statusDelaysMs } = this.delivery.current;
     if (failsWith !== undefined) {
       this.delivery.later(statusDelaysMs.sent, () => {
@@ -98,7 +109,7 @@ export class Meta {
       return;
     }
     if (!statuses) return;
-    this.delivery.later(statusDelaysMs.sent, () => this.sendStatus(sent, 'sent'));
+    if (!sentIsTold) this.delivery.later(statusDelaysMs.sent, () => this.sendStatus(sent, 'sent'));
     this.delivery.later(statusDelaysMs.delivered, () => this.sendStatus(sent, 'delivered'));
     this.delivery.later(statusDelaysMs.read, () => {
       const { thread } = sent;
@@ -111,10 +122,10 @@ export class Meta {
     });
   }
 
-  /** Tells the `sent` status at once; resolves when its first delivery was answered or failed. */
-  reportSentNow(sent: SentMessage): Promise<void> {
-    if (this.delivery.current.paused) return Promise.resolve();
-    return new Promise((resolve) => this.sendStatus(sent, 'sent', { onTried: resolve }));
+  /** Tells the `sent` status at once and waits until that was tried. False when deliveries are paused. */
+  reportSentNow(sent: SentMessage): Promise<boolean> {
+    if (this.delivery.current.paused) return Promise.resolve(false);
+    return new Promise((resolve) => this.sendStatus(sent, 'sent', { onTried: () => resolve(true) }));
   }
 
   /** Somebody opened the phone at this chat: what waited there is read now. Call what is returned when they leave. */
@@ -136,7 +147,7 @@ export class Meta {
   /** Everything but numbers and chips is as on the first start, the two files are empty. */
   async reset(): Promise<void> {
     this.delivery.reset();
-    this.faults.clear();
+    this.faults.reset();
     this.pairRate.clear();
     this.throughput.clear();
     this.limits = defaultLimits;
@@ -181,7 +192,7 @@ export class Meta {
       if (line) {
         const contact = this.contacts.get(line.contactId) ?? { ...line.contact, id: line.contactId, listed: false };
         this.contacts.put(contact);
-        this.threads.receive(this.threads.of(line.phoneNumberId, contact), line.message, Date.parse(line.at));
+        this.threads.receive(this.threads.of(line.phoneNumberId, contact), line.id, line.message, Date.parse(line.at));
         continue;
       }
       const contact = this.contacts.get(call.contactId ?? '');

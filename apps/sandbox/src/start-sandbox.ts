@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { InvalidInput } from '@answerline/errors';
+import { ConfigError } from '@answerline/config';
+import { listenOn } from '@answerline/lifecycle';
 import fastifyStatic from '@fastify/static';
 import Fastify from 'fastify';
 import { controlApi } from './control-api.ts';
@@ -40,19 +41,15 @@ export interface RunningSandbox {
  * phone at `/`. Chats and the two files go on where the last run stopped; numbers, settings and webhooks that were still
  * to be delivered do not.
  *
- * @throws InvalidInput `sandbox_in_production`, `port_in_use`.
+ * @throws ConfigError in production, when it cannot listen there, or when one of its files is damaged.
  */
 export async function startSandbox(options: SandboxOptions): Promise<RunningSandbox> {
   if (options.production) {
-    throw new InvalidInput('sandbox_in_production', 'The sandbox plays Meta and must never run in production.');
+    throw new ConfigError(['The sandbox plays Meta and does not start in production: set SANDBOX=off']);
   }
   await mkdir(options.dataDir, { recursive: true });
-  const meta = await Meta.open(options.dataDir, options.now ?? Date.now);
+  const meta = await Meta.open(options.dataDir, options.now ?? Date.now, options.seed ?? 1);
   for (const number of options.numbers ?? []) meta.numbers.set(number.phoneNumberId, number);
-  if (options.seed !== undefined) {
-    meta.delivery.configure({ seed: options.seed });
-    meta.faults.reseed(options.seed);
-  }
 
   const app = Fastify({ bodyLimit: maxBodyBytes, forceCloseConnections: true, logger: false });
   app.addHook('onClose', () => meta.close());
@@ -63,21 +60,16 @@ export async function startSandbox(options: SandboxOptions): Promise<RunningSand
     root: fileURLToPath(new URL('../public', import.meta.url)),
     cacheControl: false,
     setHeaders: (response) => {
-      response.setHeader('cache-control', 'no-cache');
-      response.setHeader('content-security-policy', "default-src 'self'; base-uri 'none'; frame-ancestors 'none'");
-      response.setHeader('x-content-type-options', 'nosniff');
+      void response.header('cache-control', 'no-cache');
+      void response.header('content-security-policy', "default-src 'self'; base-uri 'none'; frame-ancestors 'none'");
+      void response.header('x-content-type-options', 'nosniff');
     },
   });
   try {
-    const url = await app.listen({ host: options.host, port: options.port });
-    return { url: url.replace('[::1]', 'localhost'), close: () => app.close() };
+    const url = await listenOn('SANDBOX_PORT', () => app.listen({ host: options.host, port: options.port }));
+    return { url, close: () => app.close() };
   } catch (error) {
     await app.close();
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-    throw new InvalidInput(
-      'port_in_use',
-      `Port ${options.port} is taken. Stop what uses it or set SANDBOX_PORT to another one.`,
-      { cause: error },
-    );
+    throw error;
   }
 }

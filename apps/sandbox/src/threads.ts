@@ -98,8 +98,7 @@ export class Threads {
   }
 
   /** Puts a contact's message into its chat: shown, or as the change of an earlier one. False when it was known. */
-  receive(thread: Thread, message: Json, atMs: number): boolean {
-    const id = String(message['id']);
+  receive(thread: Thread, id: string, message: Json, atMs: number): boolean {
     const key = `${thread.phoneNumberId} ${id}`;
     if (this.byInboundId.has(key)) return false;
     this.byInboundId.set(key, thread);

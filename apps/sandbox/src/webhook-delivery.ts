@@ -54,8 +54,8 @@ interface Target {
  * and batches on request, drawn from a seeded source.
  */
 export class WebhookDelivery {
-  private settings = defaultDeliverySettings;
-  private random = createRandom(defaultDeliverySettings.seed);
+  private settings: DeliverySettings;
+  private random: () => number;
   private counts = createCounts();
   private readonly agent = new Agent({ connections: 256, pipelining: 1, keepAliveTimeout: 30_000 });
   private readonly timers = new Set<NodeJS.Timeout>();
@@ -68,7 +68,11 @@ export class WebhookDelivery {
   constructor(
     private readonly numbers: ReadonlyMap<string, SandboxNumber>,
     private readonly now: () => number,
-  ) {}
+    private readonly seed: number,
+  ) {
+    this.settings = { ...defaultDeliverySettings, seed };
+    this.random = createRandom(seed);
+  }
 
   get current(): DeliverySettings {
     return this.settings;
@@ -132,8 +136,8 @@ export class WebhookDelivery {
     this.firstReady = 0;
     this.inFlight = 0;
     this.counts = createCounts();
-    this.settings = defaultDeliverySettings;
-    this.random = createRandom(this.settings.seed);
+    this.settings = { ...defaultDeliverySettings, seed: this.seed };
+    this.random = createRandom(this.seed);
   }
 
   async close(): Promise<void> {
@@ -199,10 +203,10 @@ export class WebhookDelivery {
     if (job.attempts > 0) this.counts.retries += 1;
     job.attempts += 1;
     const outcome = await this.post(job);
+    if (job.attempts === 1 && !job.isRepeat) for (const update of job.updates) update.onTried?.();
     // A reset in the meantime has forgotten this one.
     if (generation !== this.generation) return;
     this.inFlight -= 1;
-    if (job.attempts === 1 && !job.isRepeat) for (const update of job.updates) update.onTried?.();
     if (outcome === 200) this.delivered(job);
     else this.refused(job, outcome);
     this.pump();

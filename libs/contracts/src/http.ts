@@ -29,6 +29,7 @@ export const problemSchema = z.object({
   code: z.string(),
   detail: z.string(),
   errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  correlationId: z.string().optional().describe('With a fault of ours: the id under which it stands in the log'),
 });
 export type Problem = z.infer<typeof problemSchema>;
 
@@ -204,6 +205,18 @@ export const messageSchema = z.object({
   revokedAt: time.nullable(),
   turnId: id.nullable(),
   replyToId: z.string().nullable(),
+});
+
+export const webhookLogEntrySchema = z.object({
+  id,
+  webhookKeyId: id,
+  verdict: z.string().describe('What became of it: of ingest, or why the door refused it'),
+  bodySha256: z.string().nullable().describe('Null for refused deliveries, which are counted and not kept'),
+  found: z.int().describe('Messages, statuses and other items in the body'),
+  stored: z.int(),
+  repeated: z.int(),
+  count: z.int().describe('Deliveries in this entry: refused ones are counted by key, verdict and minute'),
+  receivedAt: time,
 });
 
 function isTimeZone(value: string): boolean {

@@ -54,6 +54,7 @@ export {
   sourceSchema,
   sourceStateSchema,
   sourceTypeSchema,
+  webhookLogEntrySchema,
   workspaceSchema,
   type ChannelState,
   type ChannelType,

@@ -29,6 +29,7 @@ export {
   RETRY_DEADLINE_MS,
   RETRY_FIRST_MS,
   SENDING_LOST_MS,
+  UNKNOWN_ATTEMPTS_MAX,
   UNKNOWN_PROOF_MS,
   type AttemptState,
   type Delivery,

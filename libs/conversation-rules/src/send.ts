@@ -15,11 +15,13 @@ export const CALL_TIMEOUT_MS = 10_000;
 export const SENDING_LOST_MS = 20_000;
 /** How long gateways must have been accepting webhooks before silence counts as proof that Meta did not take a call. */
 export const UNKNOWN_PROOF_MS = 90_000;
-/** Retries end this long after the first attempt. */
+/** Retries end this long after the first attempt of their run. */
 export const RETRY_DEADLINE_MS = 10 * 60 * 1000;
 /** First delay after a refusal that may pass; it doubles up to the cap. */
 export const RETRY_FIRST_MS = 1_000;
 export const RETRY_CAP_MS = 60_000;
+/** Calls whose answer was lost. Each may be a double, so a Graph that never answers is not called for ever. */
+export const UNKNOWN_ATTEMPTS_MAX = 3;
 
 export type SendPhase = 'pending' | 'retry' | 'sending' | 'unknown' | 'accepted' | 'failed' | 'superseded';
 /** How far Meta says it came; it only moves forward (Cloud API, "Message status webhooks"). */
@@ -45,6 +47,8 @@ export interface SendState {
   readonly failure: string | null;
   /** Refusals in a row for writing to the same person too fast (131056). */
   readonly pairRefusals: number;
+  /** First attempt of the present run of retries; a reconnect or a proof of silence begins a new run. */
+  readonly retryingSince: number | null;
 }
 
 /** What a refusal by Graph asks for. */
@@ -60,7 +64,7 @@ export type SendFact =
       readonly channelAnswers: boolean;
       readonly aiEnabled: boolean;
       readonly windowUntil: number | null;
-      /** The sends before it in the conversation: all done, some not, or an earlier part of the same reply failed. */
+      /** The sends before it in the conversation: all done, some not, or an earlier part of the same reply failed or was superseded. */
       readonly earlier: 'done' | 'waiting' | 'part_failed';
     }
   | { readonly type: 'accepted'; readonly attemptId: string }
@@ -95,7 +99,17 @@ export interface SendDecision {
 
 /** A send as the turn's commit stores it. */
 export function newSend(author: SendState['author'], epoch: number, now: number): SendState {
-  return { author, epoch, phase: 'pending', dueAt: now, attempts: [], delivery: null, failure: null, pairRefusals: 0 };
+  return {
+    author,
+    epoch,
+    phase: 'pending',
+    dueAt: now,
+    attempts: [],
+    delivery: null,
+    failure: null,
+    pairRefusals: 0,
+    retryingSince: null,
+  };
 }
 
 /** Whether a send is over for those behind it. `accepted` may still gather statuses. */
@@ -153,7 +167,8 @@ export function decideSend(state: SendState, fact: SendFact): SendDecision {
       if (state.phase !== 'pending' && state.phase !== 'retry' && state.phase !== 'unknown') return stay(state);
       return stay({ ...state, phase: 'superseded', dueAt: null });
     case 'reconnected':
-      return stay(state.phase === 'retry' && state.dueAt === null ? { ...state, dueAt: fact.now } : state);
+      if (state.phase !== 'retry' || state.dueAt !== null) return stay(state);
+      return stay({ ...state, dueAt: fact.now, retryingSince: null });
   }
 }
 
@@ -170,7 +185,9 @@ function claim(state: SendState, fact: FactOf<'claim'>): SendDecision {
   if (fact.windowUntil === null || fact.windowUntil <= fact.now) return stay(fail(state, 'window_closed'));
   if (fact.earlier === 'waiting' || state.dueAt === null || state.dueAt > fact.now) return stay(state);
   const attempt: AttemptState = { id: fact.attemptId, phase: 'calling', startedAt: fact.now };
-  return { state: { ...state, phase: 'sending', dueAt: null, attempts: [...state.attempts, attempt] }, call: true };
+  const retryingSince = state.retryingSince ?? fact.now;
+  const attempts = [...state.attempts, attempt];
+  return { state: { ...state, phase: 'sending', dueAt: null, attempts, retryingSince }, call: true };
 }
 
 function sweep(state: SendState, fact: FactOf<'sweep'>): SendState {
@@ -183,7 +200,7 @@ function sweep(state: SendState, fact: FactOf<'sweep'>): SendState {
     case 'unknown':
       if (windowClosed) return fail(state, 'window_closed');
       if (!fact.quiet || !current || fact.now - current.startedAt < UNKNOWN_PROOF_MS) return state;
-      return { ...withAttempt(state, current.id, 'not_sent'), phase: 'retry', dueAt: fact.now, failure: 'no_answer' };
+      return tryAgain(withAttempt(state, current.id, 'not_sent'), fact.now);
     case 'pending':
     case 'retry':
       return windowClosed ? fail(state, 'window_closed') : state;
@@ -220,10 +237,16 @@ function accept(state: SendState, attemptId: string): SendState {
 
 function withAttempt(state: SendState, attemptId: string, phase: AttemptState['phase']): SendState {
   // Accepted is a fact about the world; what a slow answer or a sweep believes later does not change it.
-  const attempts = state.attempts.map((attempt) =>
-    attempt.id === attemptId && attempt.phase !== 'accepted' ? { ...attempt, phase } : attempt,
-  );
-  return { ...state, attempts };
+  const changes = ({ id, phase: before }: AttemptState): boolean =>
+    id === attemptId && before !== 'accepted' && before !== phase;
+  if (!state.attempts.some(changes)) return state;
+  return { ...state, attempts: state.attempts.map((attempt) => (changes(attempt) ? { ...attempt, phase } : attempt)) };
+}
+
+/** It was silent for so long that the call cannot have been taken. */
+function tryAgain(state: SendState, now: number): SendState {
+  if (state.attempts.length >= UNKNOWN_ATTEMPTS_MAX) return fail(state, 'no_answer');
+  return { ...state, phase: 'retry', dueAt: now, failure: 'no_answer', retryingSince: null };
 }
 
 /** Whether the attempt's own worker still speaks for the send. */
@@ -237,8 +260,7 @@ function fail(state: SendState, code: string): SendState {
 }
 
 function retryAt(state: SendState, now: number, dueAt: number, code: string): SendState {
-  const first = state.attempts[0];
-  const isOver = first !== undefined && dueAt - first.startedAt > RETRY_DEADLINE_MS;
+  const isOver = state.retryingSince !== null && dueAt - state.retryingSince > RETRY_DEADLINE_MS;
   return isOver ? fail(state, code) : { ...state, phase: 'retry', dueAt: Math.max(dueAt, now), failure: code };
 }
 

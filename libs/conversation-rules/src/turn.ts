@@ -92,8 +92,8 @@ export type TurnFact =
       readonly fence: number;
       readonly epoch: number;
       readonly read: number;
-      /** Whether a reply of the AI is part of it; a silent outcome needs no channel that answers. */
-      readonly speaks: boolean;
+      /** Who speaks in it: the AI must be on for the AI, the channel must answer for anybody; silence needs nothing. */
+      readonly speaks: 'ai' | 'system' | null;
       /** Arrival of the first message numbered above `read`, or null. */
       readonly firstLeftAt: number | null;
     }
@@ -170,13 +170,15 @@ export function decideTurn(state: ConversationState, fact: TurnFact): TurnDecisi
       };
     }
     case 'renew': {
-      if (fact.fence !== state.fence || fact.epoch !== state.epoch) return { state, verdict: { type: 'stop' } };
+      const isOver = state.leaseUntil === null;
+      if (isOver || fact.fence !== state.fence || fact.epoch !== state.epoch)
+        return { state, verdict: { type: 'stop' } };
       const renewed = { ...state, leaseUntil: fact.now + TURN_LEASE_MS };
       return { state: renewed, verdict: { type: mustStartOver(state, fact) ? 'again' : 'keep' } };
     }
     case 'commit': {
       if (fact.fence !== state.fence || fact.epoch !== state.epoch) return { state, verdict: { type: 'stop' } };
-      const silenced = fact.speaks && !(state.channelAnswers && state.aiEnabled);
+      const silenced = (fact.speaks !== null && !state.channelAnswers) || (fact.speaks === 'ai' && !state.aiEnabled);
       if (silenced || mustStartOver(state, fact)) return { state, verdict: { type: 'again' } };
       const newerWaits = state.inboundSeq > fact.read;
       return {
@@ -191,9 +193,12 @@ export function decideTurn(state: ConversationState, fact: TurnFact): TurnDecisi
         verdict: { type: 'committed' },
       };
     }
-    case 'give_back':
+    case 'give_back': {
       if (fact.fence !== state.fence) return { state, verdict: { type: 'stop' } };
-      return { state: { ...state, leaseUntil: null, dueAt: fact.dueAt }, verdict: { type: 'noted' } };
+      // A take-over may have closed the turn meanwhile: then nothing waits, and nothing must become due.
+      const waits = state.inboundSeq > state.answeredSeq;
+      return { state: { ...state, leaseUntil: null, dueAt: waits ? fact.dueAt : null }, verdict: { type: 'noted' } };
+    }
     case 'take_over':
       return close({ ...state, owner: 'human', epoch: state.epoch + 1, mutedUntil: fact.mutedUntil }, 'human_held');
     case 'hand_back':

@@ -33,7 +33,9 @@ describe('eventually', () => {
   });
 
   it('says that it got false', async () => {
-    await expect(eventually(() => false, { timeoutMs: 30, what: 'the door' })).rejects.toThrow('Last: it returned false');
+    await expect(eventually(() => false, { timeoutMs: 30, what: 'the door' })).rejects.toThrow(
+      'Last: it returned false',
+    );
   });
 
   it('does not wait for a try that hangs', async () => {

@@ -58,8 +58,12 @@ export function describeKnowledgeIndex(name: string, open: () => Promise<Knowled
       );
       expect(await find('rye', 3)).toHaveLength(3);
       expect(await find('rye', 20)).toHaveLength(20);
-      await expect(index.search(version, { text: 'rye', k: 0 })).rejects.toMatchObject({ code: 'search_limit_invalid' });
-      await expect(index.search(version, { text: 'rye', k: 1.5 })).rejects.toMatchObject({ code: 'search_limit_invalid' });
+      await expect(index.search(version, { text: 'rye', k: 0 })).rejects.toMatchObject({
+        code: 'search_limit_invalid',
+      });
+      await expect(index.search(version, { text: 'rye', k: 1.5 })).rejects.toMatchObject({
+        code: 'search_limit_invalid',
+      });
     });
 
     it('finds Spanish with and without accents, composed or not, and other forms of a word', async () => {
@@ -67,7 +71,14 @@ export function describeKnowledgeIndex(name: string, open: () => Promise<Knowled
         aPassage('panadería', { text: 'La panadería abre los domingos. Hacemos envíos a domicilio.' }),
         aPassage('alergias', { text: 'Nuestras tartas contienen almendras.' }),
       ]);
-      for (const text of ['panaderia', 'PANADERÍA', 'panaderi\u0301as', '¿Abrís el domingo?', 'envio', '¿hacéis un envío?']) {
+      for (const text of [
+        'panaderia',
+        'PANADERÍA',
+        'panaderi\u0301as',
+        '¿Abrís el domingo?',
+        'envio',
+        '¿hacéis un envío?',
+      ]) {
         expect({ text, found: await find(text) }).toEqual({ text, found: ['panadería'] });
       }
       expect((await find('¿Lleva almendra la tarta?'))[0]).toBe('alergias');
@@ -112,11 +123,17 @@ export function describeKnowledgeIndex(name: string, open: () => Promise<Knowled
         index.addPassages(version, passages('rye').slice(20)),
       ]);
       expect(await index.count(version)).toBe(40);
-      expect((await find('rye', 100)).toSorted()).toEqual(passages('').map(({ passageId }) => passageId).toSorted());
+      expect((await find('rye', 100)).toSorted()).toEqual(
+        passages('')
+          .map(({ passageId }) => passageId)
+          .toSorted(),
+      );
     });
 
     it('takes more passages than one batch', async () => {
-      const many = Array.from({ length: 1_201 }, (_, i) => aPassage(`p${i}`, { text: `passage unique${i} of the handbook` }));
+      const many = Array.from({ length: 1_201 }, (_, i) =>
+        aPassage(`p${i}`, { text: `passage unique${i} of the handbook` }),
+      );
       await index.addPassages(version, many);
       expect(await index.count(version)).toBe(1_201);
       expect(await find('unique1200')).toEqual(['p1200']);
@@ -164,8 +181,23 @@ export function describeKnowledgeIndex(name: string, open: () => Promise<Knowled
     });
 
     it('has no query language, and bears any text', async () => {
-      await index.addPassages(version, [aPassage('rye', { text: 'rye bread' }), aPassage('spelt', { text: 'spelt rolls' })]);
-      for (const text of ['', '   ', '??', '"', '+-&|!(){}[]^~*:\\/', '*', '_exists_:text', "' OR true --", '\u0000', '\ud800', '🥐']) {
+      await index.addPassages(version, [
+        aPassage('rye', { text: 'rye bread' }),
+        aPassage('spelt', { text: 'spelt rolls' }),
+      ]);
+      for (const text of [
+        '',
+        '   ',
+        '??',
+        '"',
+        '+-&|!(){}[]^~*:\\/',
+        '*',
+        '_exists_:text',
+        "' OR true --",
+        '\u0000',
+        '\ud800',
+        '🥐',
+      ]) {
         expect({ text, found: await find(text) }).toEqual({ text, found: [] });
       }
       expect(await find('rye AND NOT rye')).toEqual(['rye']);
@@ -251,7 +283,9 @@ export function describeKnowledgeIndex(name: string, open: () => Promise<Knowled
         const passages = [aPassage('a', { text: 'rye', ...(vector === undefined ? {} : { vector }) })];
         await expect(index.addPassages(where, passages)).rejects.toMatchObject({ code: 'vector_invalid' });
       }
-      await expect(index.search(version, { text: 'rye', vector: [1], k: 1 })).rejects.toMatchObject({ code: 'vector_invalid' });
+      await expect(index.search(version, { text: 'rye', vector: [1], k: 1 })).rejects.toMatchObject({
+        code: 'vector_invalid',
+      });
       expect(await index.count(version)).toBe(0);
       expect(await index.count(small)).toBe(0);
     });

@@ -32,7 +32,10 @@ export function indexVersionName({ chatbotId, mapping, embedding }: IndexVersion
   const space = embedding === undefined ? 'lexical' : `d${embedding.dimensions}.${escapePart(embedding.model)}`;
   const name = `${escapePart(chatbotId)}.m${mapping}.${space}`;
   if (name.length > maxNameLength || !namePattern.test(name)) {
-    throw new Unexpected('index_version_invalid', 'An index version needs a chatbot id, a mapping and a short model id.');
+    throw new Unexpected(
+      'index_version_invalid',
+      'An index version needs a chatbot id, a mapping and a short model id.',
+    );
   }
   return name;
 }
@@ -49,7 +52,11 @@ export function parseIndexVersionName(name: string): IndexVersion | undefined {
 /** Every other character becomes `_` and two hex digits for each of its UTF-8 bytes. */
 function escapePart(part: string): string {
   return Array.from(part, (character) =>
-    plain.test(character) ? character : `_${Buffer.from(character).toString('hex').replaceAll(/(..)(?=.)/g, '$1_')}`,
+    plain.test(character)
+      ? character
+      : `_${Buffer.from(character)
+          .toString('hex')
+          .replaceAll(/(..)(?=.)/g, '$1_')}`,
   ).join('');
 }
 

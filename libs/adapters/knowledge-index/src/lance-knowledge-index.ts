@@ -97,7 +97,6 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
       if (mode === 'write') release = await lockForWriting(folder);
       // Interval 0: without it an open table never sees what another process adds.
       const connection = await connect(folder, {
-        readConsistencyInterval: 0,
         session: new Session(indexCacheBytes, metadataCacheBytes),
       });
       return new LanceKnowledgeIndex(connection, mode, release);
@@ -123,7 +122,13 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
       for (let start = 0; start < rows.length; start += batchSize) {
         const batch = rows.slice(start, start + batchSize);
         // Not mergeInsert: it doubled keys.
-        replaced += await deleteWhere(table, isOneOf('passage_id', batch.map(({ passage_id }) => passage_id)));
+        replaced += await deleteWhere(
+          table,
+          isOneOf(
+            'passage_id',
+            batch.map(({ passage_id }) => passage_id),
+          ),
+        );
         await retry(table, () => table.add(batch));
       }
       if (replaced > 0) await forgetDeleted(table);
@@ -209,13 +214,16 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
   /** Runs `work` after the earlier writes of this version. */
   async #write(version: IndexVersion, work: (name: string) => Promise<void>): Promise<void> {
     this.#requireOpen();
-    if (this.#mode === 'read') throw new Unexpected('knowledge_index_read_only', 'This process opened the index to read.');
+    if (this.#mode === 'read')
+      throw new Unexpected('knowledge_index_read_only', 'This process opened the index to read.');
     const name = indexVersionName(version);
     const before = this.#writes.get(name) ?? Promise.resolve();
     const written = before.then(() => work(name));
-    const settled = written.catch(() => {}).finally(() => {
-      if (this.#writes.get(name) === settled) this.#writes.delete(name);
-    });
+    const settled = written
+      .catch(() => {})
+      .finally(() => {
+        if (this.#writes.get(name) === settled) this.#writes.delete(name);
+      });
     this.#writes.set(name, settled);
     await written.catch((error: unknown) => {
       // What went wrong may be the open table; the next call opens it anew.
@@ -243,7 +251,8 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
   }
 
   #requireOpen(): void {
-    if (this.#closing !== undefined) throw new Transient('knowledge_index_unavailable', 'The knowledge index is closed.');
+    if (this.#closing !== undefined)
+      throw new Transient('knowledge_index_unavailable', 'The knowledge index is closed.');
   }
 
   /** The open table, or `undefined` when there is none of this name. Keeps the last {@link maxOpenTables} open. */
@@ -270,7 +279,8 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
 
   async #ensureTable(name: string, version: IndexVersion): Promise<Table> {
     const table =
-      (await this.#table(name)) ?? (await this.#connection.createEmptyTable(name, schemaOf(version), { existOk: true }));
+      (await this.#table(name)) ??
+      (await this.#connection.createEmptyTable(name, schemaOf(version), { existOk: true }));
     const indexed = new Set((await table.listIndices()).flatMap(({ columns }) => columns));
     for (const column of textColumns) {
       if (!indexed.has(column)) await retry(table, () => indexText(table, column));
@@ -391,6 +401,7 @@ function unavailable(cause: unknown): AppError {
 
 /** The error, unless it quotes what a customer asked: that must not reach a log. */
 function withoutQuery(error: unknown, query: string): unknown {
-  const quotes = error instanceof Error && query.split(/\W+/u).some((word) => word.length > 2 && error.message.includes(word));
+  const quotes =
+    error instanceof Error && query.split(/\W+/u).some((word) => word.length > 2 && error.message.includes(word));
   return quotes ? new Error('LanceDB refused a search.') : error;
 }

@@ -65,7 +65,7 @@ export class PullWindow {
     this.#onlyTimer(lostAfterMs, () => this.renew());
     // `max_bytes` keeps a backlog of 3 MB bodies from filling our memory and the server's buffer for this connection.
     const request = { batch: messages, max_bytes: bytes, expires: nanos(pullExpiresMs) };
-    this.#connection.publish(this.#subject, JSON.stringify(request), { reply: `${this.#inbox}.${String(this.#serial)}` });
+    this.#connection.publish(this.#subject, JSON.stringify(request), { reply: `${this.#inbox}.${this.#serial}` });
   }
 
   /** Forgets the open request and asks again: after a reconnect the server knows nothing of the old one. */
@@ -79,7 +79,8 @@ export class PullWindow {
     if (this.#stopped) return;
     this.#stopped = true;
     clearTimeout(this.#timer);
-    if (!this.#connection.isClosed()) await this.#subscription.drain();
+    // Draining fails when the connection is lost meanwhile; then there is nothing to hand over.
+    if (!this.#connection.isClosed()) await this.#subscription.drain().catch(() => undefined);
   }
 
   #receive(message: Msg): void {
@@ -90,7 +91,7 @@ export class PullWindow {
       if (this.#awaited === 0) this.pull();
       return;
     }
-    if (message.subject !== `${this.#inbox}.${String(this.#serial)}`) return;
+    if (message.subject !== `${this.#inbox}.${this.#serial}`) return;
     const status = message.headers?.code ?? 0;
     const description = message.headers?.description ?? '';
     this.#awaited = 0;
@@ -100,6 +101,7 @@ export class PullWindow {
       return;
     }
     this.#onRefused(status, description);
+    // Counts as an open request, so that nobody asks during the pause.
     this.#awaited = 1;
     this.#onlyTimer(refusedPauseMs, () => this.renew());
   }

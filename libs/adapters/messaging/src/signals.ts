@@ -3,7 +3,7 @@ export class SnoozeFor extends Error {
   readonly delayMs: number;
 
   constructor(delayMs: number) {
-    super(`Snooze for ${String(delayMs)} ms`);
+    super(`Snooze for ${delayMs} ms`);
     this.name = 'SnoozeFor';
     this.delayMs = delayMs;
   }

@@ -50,6 +50,7 @@ interface SendRow {
   delivery: SendState['delivery'];
   failure: string | null;
   pair_refusals: number;
+  retrying_since: number | null;
   attempts: { id: string; phase: AttemptState['phase']; startedAt: number }[];
 }
 
@@ -59,7 +60,7 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
     {
       name: 'lock-sends',
       text: `SELECT s.id, s.workspace_id, s.channel_id, s.conversation_id, s.reply_id, s.author, s.epoch, s.phase,
-                    ${ms('s.due_at')} AS due_at, s.delivery, s.failure, s.pair_refusals,
+                    ${ms('s.due_at')} AS due_at, s.delivery, s.failure, s.pair_refusals, ${ms('s.retrying_since')} AS retrying_since,
                     coalesce((SELECT json_agg(json_build_object('id', a.id, 'phase', a.phase, 'startedAt', ${ms('a.started_at')})
                                               ORDER BY a.number)
                               FROM attempts a WHERE a.send_id = s.id), '[]') AS attempts
@@ -85,6 +86,7 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
           delivery: row.delivery,
           failure: row.failure,
           pairRefusals: row.pair_refusals,
+          retryingSince: row.retrying_since,
         },
       },
     ]),
@@ -117,7 +119,11 @@ export async function applySendFacts(sql: Sql, entries: readonly SendFactEntry[]
   const changed = [...stored.values()].filter((send) => send.state !== before.get(send.id));
   await storeSends(sql, changed);
   await storeAttempts(sql, changed, before, providerIds);
-  const ended = changed.filter(({ id, state }) => isSettled(state.phase) && before.get(id)?.phase !== state.phase);
+  // An attempt that turns out not to have been sent may end the doubt about a send that was over already.
+  const ended = changed.filter(
+    ({ id, state }) =>
+      isSettled(state.phase) && (before.get(id)?.phase !== state.phase || before.get(id)?.attempts !== state.attempts),
+  );
   await settleReplies(sql, [...new Set(ended.map(({ replyId }) => replyId))]);
   return changed.map((send) => ({
     send,
@@ -134,9 +140,9 @@ async function storeSends(sql: Sql, sends: readonly StoredSend[]): Promise<void>
       name: 'store-sends',
       text: `UPDATE sends AS s
              SET phase = v.phase, due_at = ${timestamp('v.due_at')}, delivery = v.delivery, failure = v.failure,
-                 pair_refusals = v.pair_refusals
-             FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::text[], $5::text[], $6::int[])
-               AS v(id, phase, due_at, delivery, failure, pair_refusals)
+                 pair_refusals = v.pair_refusals, retrying_since = ${timestamp('v.retrying_since')}
+             FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::text[], $5::text[], $6::int[], $7::float8[])
+               AS v(id, phase, due_at, delivery, failure, pair_refusals, retrying_since)
              WHERE s.id = v.id`,
     },
     [
@@ -146,6 +152,7 @@ async function storeSends(sql: Sql, sends: readonly StoredSend[]): Promise<void>
       of(({ state }) => state.delivery),
       of(({ state }) => state.failure),
       of(({ state }) => state.pairRefusals),
+      of(({ state }) => state.retryingSince),
     ],
   );
 }

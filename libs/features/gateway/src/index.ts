@@ -1,1 +1,3 @@
-export {};
+export { GatewayModule } from './gateway.module.ts';
+export { createGatewayAdapter, openGatewayDoors } from './gateway-http.ts';
+export { type GatewayOptions } from './gateway-options.ts';

@@ -2,11 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { tempDir } from '@answerline/testing';
-import { beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { findNatsServer } from './find-nats-server.ts';
 
 const platform = `${process.platform}-${process.arch}`;
@@ -37,6 +37,14 @@ describe('findNatsServer', () => {
     await script(join(binDir, 'go'), '#!/bin/sh\necho "no network" >&2\nexit 1\n');
   });
 
+  const servers: Server[] = [];
+  afterEach(() => {
+    for (const server of servers.splice(0)) {
+      server.close();
+      server.closeAllConnections();
+    }
+  });
+
   /** Serves a release whose archive holds a program that answers `version`. */
   async function serveRelease(version: string) {
     const dir = await tempDir();
@@ -50,7 +58,7 @@ describe('findNatsServer', () => {
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    server.unref();
+    servers.push(server);
     const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     return {
       url: `${base}/release.tar.gz`,

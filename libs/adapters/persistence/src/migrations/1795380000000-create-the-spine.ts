@@ -292,6 +292,7 @@ const statements = [
      delivery text,
      failure text,
      pair_refusals integer NOT NULL DEFAULT 0,
+     retrying_since timestamptz,
      created_at timestamptz NOT NULL DEFAULT now(),
      CONSTRAINT sends_workspace_uq UNIQUE (workspace_id, id),
      CONSTRAINT sends_part_uq UNIQUE (reply_id, part),

@@ -80,7 +80,7 @@ async function findCandidates(sql: Sql, limit: number): Promise<CandidateRow[]> 
                     s.body, s.quote_message_id, c.epoch AS conversation_epoch, ${ms('c.window_until')} AS window_until,
                     ch.answers, b.ai_enabled, ch.messages_per_second, ch.phone_number_id, ch.access_token_ciphertext,
                     i.kind AS reply_to_kind, i.value AS reply_to_value,
-                    EXISTS (SELECT 1 FROM sends e WHERE e.reply_id = s.reply_id AND e.part < s.part AND e.phase = 'failed')
+                    EXISTS (SELECT 1 FROM sends e WHERE e.reply_id = s.reply_id AND e.part < s.part AND e.phase IN ('failed', 'superseded'))
                       AS earlier_part_failed,
                     p.version AS pace_version, ${ms('p.free_at')} AS free_at, ${ms('clock_timestamp()')} AS now
              FROM sends s
@@ -115,7 +115,15 @@ function claimFact(row: CandidateRow, attemptId: string): SendFact {
 }
 
 function mayCall(row: CandidateRow): boolean {
-  const state = { ...row, dueAt: row.due_at, attempts: [], delivery: null, failure: null, pairRefusals: 0 };
+  const state = {
+    ...row,
+    dueAt: row.due_at,
+    attempts: [],
+    delivery: null,
+    failure: null,
+    pairRefusals: 0,
+    retryingSince: null,
+  };
   return row.reply_to_value !== null && decideSend(state, claimFact(row, '')).call;
 }
 
@@ -173,7 +181,8 @@ async function startAttempts(
                  WHERE p.version = excluded.version - 1
                RETURNING channel_id
              ), claimed AS (
-               UPDATE sends AS s SET phase = 'sending', due_at = NULL
+               UPDATE sends AS s SET phase = 'sending', due_at = NULL,
+                 retrying_since = coalesce(s.retrying_since, ${timestamp('$3::float8')})
                FROM unnest($1::uuid[], $2::uuid[]) AS v(id, attempt_id)
                WHERE s.id = v.id AND s.phase IN ('pending', 'retry') AND s.channel_id IN (SELECT channel_id FROM paced)
                RETURNING s.id, s.workspace_id, s.channel_id, v.attempt_id

@@ -30,7 +30,7 @@ export async function renewLease(sql: Sql, turn: Turn): Promise<Standing> {
     {
       name: 'renew-lease',
       text: `UPDATE conversations SET lease_until = clock_timestamp() + ${LEASE}
-             WHERE id = $1 AND fence = $2 AND epoch = $3
+             WHERE id = $1 AND fence = $2 AND epoch = $3 AND lease_until IS NOT NULL
              RETURNING inbound_seq <> $4
                AND (first_unanswered_at IS NULL OR first_unanswered_at > clock_timestamp() - interval '20 seconds') AS is_stale`,
     },

@@ -28,7 +28,7 @@ export async function commitTurn(
   receipt: Receipt | null,
 ): Promise<CommitVerdict> {
   return database.transaction(async (sql) => {
-    const position = await compareAndSet(sql, turn, result.reply !== null);
+    const position = await compareAndSet(sql, turn, result.reply?.author ?? null);
     if (position === null) return standing(sql, turn);
     const turnId = newId();
     const isRefused = isCounted(result.reply) && !(await debit(sql, turn));
@@ -48,7 +48,7 @@ export async function commitTurn(
 }
 
 /** The one statement that decides who commits. Returns the first free send position, or null. */
-async function compareAndSet(sql: Sql, turn: Turn, speaks: boolean): Promise<number | null> {
+async function compareAndSet(sql: Sql, turn: Turn, speaks: 'ai' | 'system' | null): Promise<number | null> {
   const [row] = await sql.query<{ send_seq: number }>(
     {
       name: 'commit-turn',
@@ -59,21 +59,21 @@ async function compareAndSet(sql: Sql, turn: Turn, speaks: boolean): Promise<num
                    (SELECT min(m.received_at) FROM messages m WHERE m.conversation_id = c.id AND m.number > $4), clock_timestamp()) END
              WHERE c.id = $1 AND c.fence = $2 AND c.epoch = $3
                AND (c.inbound_seq = $4 OR c.first_unanswered_at <= clock_timestamp() - $6::float8 * interval '1 millisecond')
-               AND (NOT $5 OR EXISTS (SELECT 1 FROM channels ch JOIN chatbots b ON b.id = ch.chatbot_id
-                                      WHERE ch.id = c.channel_id AND ch.answers AND b.ai_enabled))
+               AND c.answered_seq = $7 - 1
+               AND ($5::text IS NULL OR EXISTS (SELECT 1 FROM channels ch JOIN chatbots b ON b.id = ch.chatbot_id
+                                                WHERE ch.id = c.channel_id AND ch.answers AND (b.ai_enabled OR $5 = 'system')))
              RETURNING c.send_seq`,
     },
-    [turn.conversationId, turn.fence, turn.epoch, turn.read, speaks, TURN_PATIENCE_MS],
+    [turn.conversationId, turn.fence, turn.epoch, turn.read, speaks, TURN_PATIENCE_MS, turn.first],
   );
   return row ? row.send_seq + 1 : null;
 }
 
 async function standing(sql: Sql, turn: Turn): Promise<CommitVerdict> {
-  const rows = await sql.query('SELECT 1 FROM conversations WHERE id = $1 AND fence = $2 AND epoch = $3', [
-    turn.conversationId,
-    turn.fence,
-    turn.epoch,
-  ]);
+  const rows = await sql.query(
+    'SELECT 1 FROM conversations WHERE id = $1 AND fence = $2 AND epoch = $3 AND lease_until IS NOT NULL',
+    [turn.conversationId, turn.fence, turn.epoch],
+  );
   return rows.length > 0 ? 'again' : 'stop';
 }
 

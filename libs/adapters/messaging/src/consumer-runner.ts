@@ -1,0 +1,366 @@
+import { type Msg, type NatsConnection } from '@nats-io/transport-node';
+import { correlationHeader } from '@answerline/contracts';
+import { toAppError, type AppError } from '@answerline/errors';
+import { withCorrelation, type Logger } from '@answerline/logging';
+import { delay } from './delay.ts';
+import { toDelivery, type Delivery } from './delivery.ts';
+import { PullWindow } from './pull-window.ts';
+import { retryDelayMs } from './retry-delay.ts';
+import { Discard, SnoozeFor } from './signals.ts';
+
+/** A message that threw Unexpected this often is our bug, not bad luck: it becomes a dead letter. */
+const maxFailures = 5;
+/** How often a dependency that is away is asked for. */
+const dependencyPollMs = 1_000;
+/** How many bytes of messages a consumer holds at most: about ten of the largest bodies, thousands of usual ones. */
+const maxHeldBytes = 40 * 1024 * 1024;
+/** The largest message of any stream (4 MiB) with its subject and headers: below this there is no room for a request. */
+const largestMessageBytes = 5 * 1024 * 1024;
+
+/** What a consumer does and how. */
+export interface ConsumerOptions {
+  readonly stream: string;
+  readonly consumer: string;
+  /** Most messages in one call of `handle`. It takes what lies waiting and never waits for more. */
+  readonly batchSize: number;
+  /** How many calls of `handle` run at once. With 1, messages come in stream order. */
+  readonly concurrency: number;
+  /**
+   * Does the work; must be safe to run twice. When it returns, the batch is acknowledged. When it throws for several
+   * messages, each is done alone. When it throws for one: InvalidInput makes a dead letter at once; Transient holds the
+   * message and tries again; anything else is tried 5 times, then it is a dead letter. {@link SnoozeFor} and
+   * {@link Discard} say what else can be meant.
+   */
+  readonly handle: (batch: readonly Delivery[]) => Promise<void>;
+  /** Asked after a Transient and at the start: nothing is pulled or handled before it says yes. */
+  readonly dependenciesUp?: () => Promise<boolean>;
+  /** Called when all that was taken is settled. */
+  readonly onIdle?: () => void;
+  readonly logger: Logger;
+  /** Milliseconds to wait after the n-th failure of a message. */
+  readonly retryDelayMs?: (attempt: number) => number;
+}
+
+/** What the runner needs from the bus. */
+export interface RunnerContext {
+  readonly connection: NatsConnection;
+  readonly ackWaitMs: number;
+  /** Stores the dead letter; resolves only when the stream acknowledged it. */
+  readonly storeDeadLetter: (delivery: Delivery, attempts: number, errorCode: string) => Promise<void>;
+  readonly now: () => number;
+}
+
+/** A message that we have and have not settled. */
+interface Held {
+  delivery: Delivery;
+  /** Where acknowledgements go; of the latest delivery. */
+  reply: string;
+  /** How often the handler was tried on it alone. */
+  attempts: number;
+  /** How often that ended in Unexpected, and in Transient. */
+  failures: number;
+  transients: number;
+  /** Failed before: never again in a batch with others. */
+  alone: boolean;
+}
+
+const acknowledgement = { done: '+ACK', giveBack: '-NAK', working: '+WPI', never: '+TERM' };
+
+/**
+ * The one way to consume a stream: pulls, hands out, acknowledges. Waiting messages are held here and reported as being
+ * worked on; a nak is only sent to give work back, because delayed naks fill `max_ack_pending` and use up `max_deliver`.
+ */
+export class ConsumerRunner {
+  readonly #options: ConsumerOptions;
+  readonly #context: RunnerContext;
+  readonly #logger: Logger;
+  readonly #window: PullWindow;
+  /** Everything taken and not settled, by stream sequence. */
+  readonly #held = new Map<number, Held>();
+  /** What may be handed out now, in order. */
+  readonly #ready: Held[] = [];
+  /** What waits for its next try. */
+  readonly #waiting = new Map<Held, NodeJS.Timeout>();
+  readonly #workers: Promise<void>[];
+  readonly #working: NodeJS.Timeout;
+  /** The dependencies may be down. */
+  #suspicious: boolean;
+  #gate: Promise<void> | undefined;
+  #heldBytes = 0;
+  #stopping = false;
+  #stopped: Promise<void> | undefined;
+  #wake = Promise.withResolvers<void>();
+
+  constructor(options: ConsumerOptions, context: RunnerContext) {
+    this.#options = options;
+    this.#context = context;
+    const { stream, consumer } = options;
+    this.#logger = options.logger.child({ stream, consumer });
+    this.#suspicious = options.dependenciesUp !== undefined;
+    this.#window = new PullWindow({
+      connection: context.connection,
+      stream,
+      consumer,
+      room: () => this.#room(),
+      onMessage: (message) => this.#take(message),
+      onRefused: (status, description) => this.#logger.warn({ status, description }, 'Pull refused'),
+    });
+    // A third of ack_wait: two of these may be lost before the message is handed to somebody else.
+    this.#working = setInterval(() => this.#reportWorking(), context.ackWaitMs / 3);
+    this.#workers = Array.from({ length: options.concurrency }, () => this.#work());
+    this.#window.pull();
+  }
+
+  /** The connection is back. */
+  reconnected(): void {
+    this.#window.renew();
+  }
+
+  /**
+   * Stops pulling, gives back what was taken and not begun, waits up to `deadlineMs` for what runs, then gives that back
+   * too. Never throws.
+   */
+  stop(deadlineMs: number): Promise<void> {
+    this.#stopped ??= this.#stop(deadlineMs);
+    return this.#stopped;
+  }
+
+  async #stop(deadlineMs: number): Promise<void> {
+    this.#stopping = true;
+    this.#wakeUp();
+    const deadline = delay(deadlineMs);
+    await Promise.race([this.#window.stop(), deadline.passed]);
+    let givenBack = this.#giveBackWhatDoesNotRun();
+    await Promise.race([Promise.all(this.#workers), deadline.passed]);
+    deadline.cancel();
+    clearInterval(this.#working);
+    // What a batch that was cut short put back, or what failed meanwhile.
+    givenBack += this.#giveBackWhatDoesNotRun();
+    const unfinished = this.#held.size;
+    for (const held of [...this.#held.values()]) this.#settle(held, 'giveBack');
+    this.#logger.info({ givenBack, unfinished }, 'Consumer stopped');
+  }
+
+  #giveBackWhatDoesNotRun(): number {
+    for (const timer of this.#waiting.values()) clearTimeout(timer);
+    const idle = [...this.#ready.splice(0), ...this.#waiting.keys()];
+    this.#waiting.clear();
+    for (const held of idle) this.#settle(held, 'giveBack');
+    return idle.length;
+  }
+
+  // Taking
+
+  #room() {
+    const { batchSize, concurrency } = this.#options;
+    const bytes = maxHeldBytes - this.#heldBytes;
+    const isClosed = this.#suspicious || this.#stopping || bytes < largestMessageBytes;
+    // One batch for each worker and one on the way.
+    return { messages: isClosed ? 0 : batchSize * (concurrency + 1) - this.#held.size, bytes };
+  }
+
+  #take(message: Msg): void {
+    const delivery = toDelivery(message);
+    if (delivery === null) return;
+    const reply = message.reply ?? '';
+    const known = this.#held.get(delivery.streamSequence);
+    if (known) {
+      // Redelivered while we have it (this process was halted for longer than ack_wait): same work, newer receipt.
+      known.reply = reply;
+      known.delivery = delivery;
+      return;
+    }
+    const held: Held = { delivery, reply, attempts: 0, failures: 0, transients: 0, alone: false };
+    this.#held.set(delivery.streamSequence, held);
+    this.#heldBytes += delivery.data.length;
+    this.#ready.push(held);
+    this.#wakeUp();
+  }
+
+  #nextBatch(): Held[] {
+    const firstAlone = this.#ready.findIndex((held) => held.alone);
+    if (firstAlone === 0) return this.#ready.splice(0, 1);
+    const available = firstAlone === -1 ? this.#ready.length : firstAlone;
+    return this.#ready.splice(0, Math.min(this.#options.batchSize, available));
+  }
+
+  // Working
+
+  async #work(): Promise<void> {
+    while (!this.#stopping) {
+      if (this.#suspicious) await this.#dependenciesAreUp();
+      const batch = this.#stopping ? [] : this.#nextBatch();
+      if (batch.length === 0) {
+        await this.#wake.promise;
+        continue;
+      }
+      await this.#handle(batch);
+      this.#window.pull();
+      if (this.#held.size === 0) this.#options.onIdle?.();
+    }
+  }
+
+  async #handle(batch: readonly Held[]): Promise<void> {
+    const [first] = batch;
+    if (first === undefined) return;
+    if (batch.length === 1) return this.#handleOne(first);
+    const startedAt = this.#context.now();
+    const fields = {
+      count: batch.length,
+      firstSequence: first.delivery.streamSequence,
+      lastSequence: batch.at(-1)?.delivery.streamSequence,
+    };
+    try {
+      await this.#options.handle(batch.map((held) => held.delivery));
+    } catch (error) {
+      const durationMs = this.#context.now() - startedAt;
+      this.#logger.warn({ ...fields, outcome: 'one_by_one', durationMs, err: error }, 'Batch failed');
+      await this.#handleOneByOne(batch);
+      return;
+    }
+    for (const held of batch) this.#settle(held, 'done');
+    this.#logger.info({ ...fields, outcome: 'done', durationMs: this.#context.now() - startedAt }, 'Batch handled');
+  }
+
+  async #handleOneByOne(batch: readonly Held[]): Promise<void> {
+    for (const [index, held] of batch.entries()) {
+      if (this.#stopping || this.#suspicious) {
+        this.#ready.unshift(...batch.slice(index));
+        return;
+      }
+      await this.#handleOne(held);
+    }
+  }
+
+  #handleOne(held: Held): Promise<void> {
+    const { delivery } = held;
+    const sequence = `${this.#options.stream}:${delivery.streamSequence}`;
+    return withCorrelation(delivery.headers[correlationHeader] ?? delivery.messageId ?? sequence, async () => {
+      const startedAt = this.#context.now();
+      held.attempts += 1;
+      let failure: unknown;
+      let outcome: string;
+      try {
+        await this.#options.handle([delivery]);
+        this.#settle(held, 'done');
+        outcome = 'done';
+      } catch (error) {
+        failure = error;
+        outcome = await this.#failed(held, error);
+      }
+      const { subject, messageId, streamSequence } = delivery;
+      const durationMs = this.#context.now() - startedAt;
+      const fields = { subject, messageId, streamSequence, attempt: held.attempts, outcome, durationMs };
+      if (failure === undefined || failure instanceof SnoozeFor) this.#logger.info(fields, 'Message handled');
+      else if (failure instanceof Discard) this.#logger.info({ ...fields, reason: failure.reason }, 'Message handled');
+      else if (toAppError(failure).kind === 'unexpected')
+        this.#logger.error({ ...fields, err: failure }, 'Message failed');
+      else this.#logger.warn({ ...fields, err: failure }, 'Message failed');
+    });
+  }
+
+  /** Decides what becomes of a message that failed alone, does it, and returns the outcome for the log. */
+  async #failed(held: Held, error: unknown): Promise<string> {
+    if (error instanceof Discard) {
+      this.#settle(held, 'never');
+      return 'discarded';
+    }
+    if (error instanceof SnoozeFor) {
+      this.#again(held, error.delayMs);
+      return 'snoozed';
+    }
+    const retryDelay = this.#options.retryDelayMs ?? retryDelayMs;
+    const known = toAppError(error);
+    if (known.kind === 'transient') {
+      held.transients += 1;
+      this.#suspicious = this.#options.dependenciesUp !== undefined;
+      this.#again(held, retryAfterMs(known) ?? retryDelay(held.transients));
+      return 'held';
+    }
+    if (known.kind === 'unexpected') {
+      held.failures += 1;
+      if (held.failures < maxFailures) {
+        this.#again(held, retryDelay(held.failures));
+        return 'retry';
+      }
+    }
+    this.#settle(held, 'never');
+    try {
+      await this.#context.storeDeadLetter(held.delivery, held.attempts, known.code);
+    } catch (cause) {
+      // Never lose both: without its dead letter the message stays.
+      held.transients += 1;
+      this.#logger.error({ err: cause, streamSequence: held.delivery.streamSequence }, 'Dead letter not stored');
+      this.#again(held, retryDelay(held.transients));
+      return 'held';
+    }
+    this.#settle(held, 'never');
+    return 'dead_letter';
+  }
+
+  /** Holds the message and hands it out again, alone, after `delayMs`. */
+  #again(held: Held, delayMs: number): void {
+    held.alone = true;
+    const timer = setTimeout(() => {
+      this.#waiting.delete(held);
+      this.#ready.unshift(held);
+      this.#wakeUp();
+    }, delayMs);
+    this.#waiting.set(held, timer);
+  }
+
+  #settle(held: Held, how: 'done' | 'never' | 'giveBack'): void {
+    // Given back at the deadline while its handler still ran: the receipt is no longer ours.
+    if (!this.#held.delete(held.delivery.streamSequence)) return;
+    this.#heldBytes -= held.delivery.data.length;
+    this.#acknowledge(held, how);
+  }
+
+  #reportWorking(): void {
+    for (const held of this.#held.values()) this.#acknowledge(held, 'working');
+  }
+
+  #acknowledge(held: Held, how: keyof typeof acknowledgement): void {
+    const { connection } = this.#context;
+    // What cannot be said is not missed: the server hands the message out again.
+    if (!connection.isClosed()) connection.publish(held.reply, acknowledgement[how]);
+  }
+
+  // Waiting
+
+  #wakeUp(): void {
+    this.#wake.resolve();
+    this.#wake = Promise.withResolvers();
+  }
+
+  /** Resolves when the dependencies are up, or at stop. All workers share one question. */
+  #dependenciesAreUp(): Promise<void> {
+    this.#gate ??= this.#askForDependencies().finally(() => {
+      this.#gate = undefined;
+    });
+    return this.#gate;
+  }
+
+  async #askForDependencies(): Promise<void> {
+    let told = false;
+    while (!this.#stopping) {
+      const up = await Promise.resolve(this.#options.dependenciesUp?.() ?? true).catch(() => false);
+      if (up) {
+        this.#suspicious = false;
+        if (told) this.#logger.info('Dependencies are back');
+        this.#window.pull();
+        this.#wakeUp();
+        return;
+      }
+      if (!told) this.#logger.warn('A dependency is down, nothing is pulled');
+      told = true;
+      const pause = delay(dependencyPollMs);
+      while (!this.#stopping && !pause.isOver()) await Promise.race([pause.passed, this.#wake.promise]);
+      pause.cancel();
+    }
+  }
+}
+
+function retryAfterMs(error: AppError): number | undefined {
+  return 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : undefined;
+}

@@ -1,0 +1,70 @@
+import { LOGGER, type Logger } from '@answerline/logging';
+import { Database } from '@answerline/persistence';
+import { SecretBox } from '@answerline/secrets';
+import { type DynamicModule, Module } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
+import { ChannelsController } from './connect-whatsapp/channels.controller.ts';
+import { ConnectWhatsApp } from './connect-whatsapp/connect-whatsapp.ts';
+import { CreateWorkspace } from './create-workspace/create-workspace.ts';
+import { WorkspacesController } from './create-workspace/workspaces.controller.ts';
+import { GATEWAY_OPTIONS, type GatewayOptions } from './gateway-options.ts';
+import { ChatbotsController } from './manage-chatbots/chatbots.controller.ts';
+import { ManageSources } from './manage-sources/manage-sources.ts';
+import { SourcesController } from './manage-sources/sources.controller.ts';
+import { ApiKeys } from './management-api/api-keys.ts';
+import { AuthenticateGuard } from './management-api/authenticate.guard.ts';
+import { ProblemFilter } from './management-api/problem.filter.ts';
+import { RequestSchemaPipe } from './management-api/request-schema.pipe.ts';
+import { ConversationsController } from './read-conversations/conversations.controller.ts';
+import { ReadConversations } from './read-conversations/read-conversations.ts';
+import { WebhookLogController } from './read-webhook-log/webhook-log.controller.ts';
+import { DeliveryBook } from './receive-webhook/delivery-book.ts';
+import { WebhookKeys } from './receive-webhook/webhook-keys.ts';
+import { WebhookWorker } from './receive-webhook/webhook.worker.ts';
+import { SearchController } from './search-knowledge/search.controller.ts';
+import { SearchKnowledge } from './search-knowledge/search-knowledge.ts';
+
+/**
+ * Meta's webhook and the management API. Needs Database, MessageBus, SecretBox, KnowledgeIndex, HealthRegistry and LOGGER from
+ * the app, `createGatewayAdapter()` under it, and `openGatewayDoors(app)` before it listens.
+ */
+@Module({})
+export class GatewayModule {
+  static forRoot(options: GatewayOptions): DynamicModule {
+    return {
+      module: GatewayModule,
+      controllers: [
+        WorkspacesController,
+        ChatbotsController,
+        SourcesController,
+        SearchController,
+        ChannelsController,
+        ConversationsController,
+        WebhookLogController,
+      ],
+      providers: [
+        { provide: GATEWAY_OPTIONS, useValue: options },
+        { provide: APP_FILTER, useClass: ProblemFilter },
+        { provide: APP_GUARD, useClass: AuthenticateGuard },
+        { provide: APP_PIPE, useClass: RequestSchemaPipe },
+        { provide: ApiKeys, useFactory: (database: Database) => new ApiKeys(database), inject: [Database] },
+        {
+          provide: WebhookKeys,
+          useFactory: (database: Database, secretBox: SecretBox) => new WebhookKeys(database, secretBox),
+          inject: [Database, SecretBox],
+        },
+        {
+          provide: DeliveryBook,
+          useFactory: (database: Database, logger: Logger) => new DeliveryBook(database, logger),
+          inject: [Database, LOGGER],
+        },
+        WebhookWorker,
+        CreateWorkspace,
+        ManageSources,
+        SearchKnowledge,
+        ConnectWhatsApp,
+        ReadConversations,
+      ],
+    };
+  }
+}

@@ -1,0 +1,32 @@
+import { Unexpected } from '@answerline/errors';
+import { applyDecorators, createParamDecorator, type ExecutionContext, HttpCode } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { ApiOperation, ApiResponse } from '@nestjs/swagger';
+import * as z from 'zod';
+
+/** What the guard adds to a request. */
+export interface AuthenticatedRequest {
+  workspaceId?: string;
+}
+
+/** The route is the operator's: a workspace's key is refused, and the operator's key is taken nowhere else. */
+export const OperatorOnly = Reflector.createDecorator<true>();
+
+/** The workspace whose key came with the request. */
+export const WorkspaceId = createParamDecorator((_data: unknown, context: ExecutionContext): string => {
+  const { workspaceId } = context.switchToHttp().getRequest<AuthenticatedRequest>();
+  if (workspaceId === undefined) throw new Unexpected('workspace_missing', 'The route is not behind the guard.');
+  return workspaceId;
+});
+
+/** What a route does, in a few words, and what it answers. The schema is documentation; a test holds real answers against it. */
+export function Answers(summary: string, status: number, schema: z.ZodType): MethodDecorator {
+  return applyDecorators(
+    HttpCode(status),
+    ApiOperation({ summary }),
+    ApiResponse({ status, description: 'Done', standardSchema: schema }),
+  );
+}
+
+/** An id in the path. What cannot be an id is 404. */
+export const idSchema = z.uuid();
