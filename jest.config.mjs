@@ -5,7 +5,7 @@ delete swcrc.$schema;
 // Jest finds the .ts files themselves; rewritten .js specifiers would not exist.
 delete swcrc.jsc.rewriteRelativeImportExtensions;
 
-const project = (displayName, testMatch, extra = {}) => ({
+const project = (displayName, testMatch) => ({
   displayName,
   testMatch,
   rootDir: import.meta.dirname,
@@ -16,17 +16,12 @@ const project = (displayName, testMatch, extra = {}) => ({
   modulePathIgnorePatterns: ['<rootDir>/.*/dist/', '<rootDir>/.cache/', '<rootDir>/.answerline/', '<rootDir>/.nx/'],
   setupFiles: ['<rootDir>/tools/jest-setup.mjs'],
   clearMocks: true,
-  ...extra,
 });
-const services = {
-  globalSetup: '<rootDir>/libs/testing/src/global-setup.ts',
-  globalTeardown: '<rootDir>/libs/testing/src/global-teardown.ts',
-};
 
 export default {
   projects: [
     project('unit', ['<rootDir>/{apps,libs,tools}/**/*.spec.ts']),
-    project('integration', ['<rootDir>/{apps,libs,tools}/**/*.int-spec.ts'], services),
+    project('integration', ['<rootDir>/{apps,libs,tools}/**/*.int-spec.ts']),
     project('browser', ['<rootDir>/e2e/*.browser-spec.ts']),
     project('chaos', ['<rootDir>/e2e/*.chaos-spec.ts']),
     project('elasticsearch', ['<rootDir>/{libs,e2e}/**/*.es-spec.ts']),

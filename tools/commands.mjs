@@ -5,16 +5,8 @@ const quiet = '--disable-warning=ExperimentalWarning';
 
 const nx = (...args) => ({ args: ['node_modules/nx/dist/bin/nx.js', ...args] });
 const build = { title: 'Building', ...nx('run-many', '-t', 'build', '--output-style=static-failures-only') };
-const jest = (project, args) => ({
-  args: [
-    '--experimental-vm-modules',
-    quiet,
-    'node_modules/jest/bin/jest.js',
-    ...(project ? ['--selectProjects', ...project] : []),
-    ...args,
-  ],
-});
 const tool = (file, args = []) => ({ args: [source, quiet, file, ...args] });
+const jest = (projects, args) => tool('tools/run-tests.ts', [projects, ...args]);
 
 const check = [
   { args: ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level=warn', '.'] },
@@ -38,12 +30,12 @@ export const commands = {
   build: () => [build],
   check: () => check,
   format: () => [{ args: ['node_modules/prettier/bin/prettier.cjs', '--write', '--log-level=warn', '.'] }],
-  test: (args) => [build, jest(['unit', 'integration'], args)],
-  'test:unit': (args) => [jest(['unit'], args)],
-  'test:browser': (args) => [tool('tools/require-chromium.ts'), build, jest(['browser'], args)],
-  'test:chaos': (args) => [build, jest(['chaos'], args)],
-  'test:long': (args) => [build, { ...jest(['chaos'], args), env: { CHAOS_PROFILE: 'long' } }],
-  'test:elasticsearch': (args) => [tool('tools/require-elasticsearch.ts'), build, jest(['elasticsearch'], args)],
+  test: (args) => [build, jest('unit,integration', args)],
+  'test:unit': (args) => [jest('unit', args)],
+  'test:browser': (args) => [tool('tools/require-chromium.ts'), build, jest('browser', args)],
+  'test:chaos': (args) => [build, jest('chaos', args)],
+  'test:long': (args) => [build, { ...jest('chaos', args), env: { CHAOS_PROFILE: 'long' } }],
+  'test:elasticsearch': (args) => [tool('tools/require-elasticsearch.ts'), build, jest('elasticsearch', args)],
   generate: () => [build, tool('tools/generate.ts')],
   'check:webhooks': (args) => [tool('tools/check-webhooks.ts', args)],
   'db:migrate': (args) => [build, { args: ['libs/adapters/persistence/dist/migrate.command.js', ...args] }],

@@ -5,15 +5,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describeKnowledgeIndex } from '@answerline/testing';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { LanceKnowledgeIndex, type LanceOptions } from './lance-knowledge-index.ts';
 
 const implementation = join(import.meta.dirname, 'lance-knowledge-index.ts');
 
 let root: string;
 let folders = 0;
+const others: ChildProcess[] = [];
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'knowledge-index-'));
+});
+afterEach(async () => {
+  await Promise.all(others.splice(0).map(kill));
 });
 afterAll(async () => {
   await rm(root, { recursive: true, force: true });
@@ -31,11 +35,13 @@ function startOther(folder: string, mode: LanceOptions['mode'], body: string): C
     const index = await LanceKnowledgeIndex.open(${JSON.stringify({ folder, mode })});
     const version = index.versionFor('bot');
     ${body}`;
-  return spawn(
+  const other = spawn(
     process.execPath,
     ['--conditions=@answerline/source', '--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
+  others.push(other);
+  return other;
 }
 
 async function nextLine(child: ChildProcess): Promise<string> {
@@ -47,7 +53,7 @@ async function nextLine(child: ChildProcess): Promise<string> {
 }
 
 async function kill(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
+  if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
   child.kill('SIGKILL');
   await exited;
@@ -172,7 +178,6 @@ describe('LanceKnowledgeIndex', () => {
       await index.addPassages(version, [aPassage('c', 'spelt')]);
       expect(await ask('spelt')).toEqual(['c']);
     } finally {
-      await kill(reader);
       await index.close();
     }
   });

@@ -97,6 +97,7 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
       if (mode === 'write') release = await lockForWriting(folder);
       // Interval 0: without it an open table never sees what another process adds.
       const connection = await connect(folder, {
+        readConsistencyInterval: 0,
         session: new Session(indexCacheBytes, metadataCacheBytes),
       });
       return new LanceKnowledgeIndex(connection, mode, release);

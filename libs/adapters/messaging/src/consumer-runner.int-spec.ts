@@ -151,7 +151,9 @@ describe('handing out', () => {
     for (let n = 0; n < 30; n += 1) await bus.publish(subject, body, { messageId: randomUUID(), timeoutMs: 10_000 });
     const raw = await rawManager();
     let requests = 0;
-    raw.connection.subscribe(`$JS.API.CONSUMER.MSG.NEXT.WEBHOOKS.${consumerName}`, { callback: () => void (requests += 1) });
+    raw.connection.subscribe(`$JS.API.CONSUMER.MSG.NEXT.WEBHOOKS.${consumerName}`, {
+      callback: () => void (requests += 1),
+    });
     await raw.connection.flush();
 
     let count = 0;

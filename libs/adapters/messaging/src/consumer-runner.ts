@@ -284,7 +284,6 @@ export class ConsumerRunner {
         return 'retry';
       }
     }
-    this.#settle(held, 'never');
     try {
       await this.#context.storeDeadLetter(held.delivery, held.attempts, known.code);
     } catch (cause) {

@@ -5,6 +5,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { randomUUID } from 'node:crypto';
 import { GATEWAY_OPTIONS, type GatewayOptions } from './gateway-options.ts';
 import { serveApiDocs } from './management-api/api-docs.ts';
+import { fromThrown, PROBLEM_TYPE, toProblem } from './management-api/problem.ts';
 import { DeliveryBook } from './receive-webhook/delivery-book.ts';
 import { webhookDoor } from './receive-webhook/webhook-door.ts';
 import { WebhookKeys } from './receive-webhook/webhook-keys.ts';
@@ -23,6 +24,11 @@ export function createGatewayAdapter(): FastifyAdapter {
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     genReqId: () => randomUUID(),
+    // An address that the router cannot read comes past every handler. Its own words quote it, and a webhook's key with it.
+    frameworkErrors: (error, request, reply) => {
+      const problem = toProblem(fromThrown(error), request.id);
+      return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+    },
     // While we stop, what comes on an open connection is still taken: NATS and Postgres go last.
     return503OnClosing: false,
     // No Nest middleware here: it would stand before every webhook.

@@ -1,0 +1,181 @@
+import { randomBytes, randomInt } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { chatbotSchema, connectedChannelSchema, createdWorkspaceSchema, sourceSchema } from '@answerline/contracts';
+import { Unexpected } from '@answerline/errors';
+import { fetchOperator } from '@answerline/outbound-http';
+import { z } from 'zod';
+
+/** What DATA_DIR/demo.json holds: all that somebody needs to try the demo by API. */
+const demoSchema = z.object({
+  baseUrl: z.string(),
+  sandboxUrl: z.string(),
+  apiKey: z.string(),
+  operatorKey: z.string(),
+  workspaceId: z.string(),
+  chatbotId: z.string(),
+  channelId: z.string(),
+  webhookPath: z.string(),
+  verifyToken: z.string(),
+  appId: z.string(),
+  wabaId: z.string(),
+  accessToken: z.string(),
+  appSecret: z.string(),
+  phoneNumberId: z.string(),
+});
+export type Demo = z.infer<typeof demoSchema>;
+
+const bakerySchema = z.object({
+  name: z.string(),
+  instructions: z.string(),
+  language: z.string(),
+  sources: z.array(z.object({ title: z.string(), type: z.string(), text: z.string() })),
+  chips: z.array(z.object({ label: z.string(), text: z.string() })),
+});
+
+const DISPLAY_PHONE_NUMBER = '+1 555-010-0199';
+const CALL_TIMEOUT_MS = 10_000;
+const MAX_ANSWER_BYTES = 1024 * 1024;
+/** A handful of short texts is indexed in well under a second. */
+const INDEXED_WITHIN_MS = 30_000;
+
+/** Where the demo is made and kept. */
+export interface DemoPlace {
+  readonly baseUrl: string;
+  readonly sandboxUrl: string;
+  readonly operatorKey: string;
+  /** Path of demo.json. */
+  readonly file: string;
+}
+
+/**
+ * Makes the demo once, through the public API as any customer would: a bakery with its knowledge base on a number of the
+ * sandbox. At later starts it only tells the sandbox about the number again.
+ */
+export async function ensureDemo(place: DemoPlace): Promise<Demo> {
+  const bakery = readBakery();
+  const kept = readDemo(place.file);
+  const demo = kept
+    ? { ...kept, baseUrl: place.baseUrl, sandboxUrl: place.sandboxUrl, operatorKey: place.operatorKey }
+    : await makeDemo(place, bakery);
+  writeFileSync(place.file, `${JSON.stringify(demo, null, 2)}\n`, { mode: 0o600 });
+  await call(place.sandboxUrl, 'PUT', `/sandbox/numbers/${demo.phoneNumberId}`, {
+    displayPhoneNumber: DISPLAY_PHONE_NUMBER,
+    verifiedName: bakery.name,
+    wabaId: demo.wabaId,
+    appId: demo.appId,
+    accessToken: demo.accessToken,
+    appSecret: demo.appSecret,
+    callbackUrl: `${demo.baseUrl}${demo.webhookPath}`,
+    verifyToken: demo.verifyToken,
+  });
+  await call(place.sandboxUrl, 'PUT', '/sandbox/chips', { phoneNumberId: demo.phoneNumberId, chips: bakery.chips });
+  return demo;
+}
+
+async function makeDemo(place: DemoPlace, bakery: z.infer<typeof bakerySchema>): Promise<Demo> {
+  const { baseUrl, operatorKey } = place;
+  const { workspace, apiKey } = createdWorkspaceSchema.parse(
+    await call(baseUrl, 'POST', '/api/v1/workspaces', { name: bakery.name, plan: 'scale' }, operatorKey),
+  );
+  const chatbot = chatbotSchema.parse(
+    await call(
+      baseUrl,
+      'POST',
+      '/api/v1/chatbots',
+      { name: bakery.name, instructions: bakery.instructions, language: bakery.language },
+      apiKey,
+    ),
+  );
+  for (const source of bakery.sources) {
+    const { id } = sourceSchema.parse(
+      await call(baseUrl, 'POST', `/api/v1/chatbots/${chatbot.id}/sources`, source, apiKey),
+    );
+    await untilIndexed(baseUrl, id, apiKey);
+  }
+  const meta = {
+    appId: digits(),
+    wabaId: digits(),
+    phoneNumberId: digits(),
+    accessToken: `EAA${randomBytes(24).toString('hex')}`,
+    appSecret: randomBytes(16).toString('hex'),
+  };
+  const channel = connectedChannelSchema.parse(
+    await call(
+      baseUrl,
+      'PUT',
+      `/api/v1/chatbots/${chatbot.id}/channels/whatsapp`,
+      { ...meta, displayPhoneNumber: DISPLAY_PHONE_NUMBER },
+      apiKey,
+    ),
+  );
+  return {
+    baseUrl,
+    sandboxUrl: place.sandboxUrl,
+    apiKey,
+    operatorKey,
+    workspaceId: workspace.id,
+    chatbotId: chatbot.id,
+    channelId: channel.id,
+    webhookPath: new URL(channel.callbackUrl).pathname,
+    verifyToken: channel.verifyToken,
+    ...meta,
+  };
+}
+
+async function untilIndexed(baseUrl: string, sourceId: string, apiKey: string): Promise<void> {
+  const deadline = performance.now() + INDEXED_WITHIN_MS;
+  for (;;) {
+    const { state } = sourceSchema.parse(await call(baseUrl, 'GET', `/api/v1/sources/${sourceId}`, undefined, apiKey));
+    if (state === 'ready') return;
+    if (state === 'failed' || performance.now() > deadline) {
+      throw new Unexpected('demo_not_indexed', 'The demo knowledge base could not be indexed.');
+    }
+    await delay(50);
+  }
+}
+
+async function call(
+  baseUrl: string,
+  method: 'GET' | 'POST' | 'PUT',
+  path: string,
+  body?: object,
+  key?: string,
+): Promise<unknown> {
+  const response = await fetchOperator(`${baseUrl}${path}`, {
+    method,
+    headers: {
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    timeoutMs: CALL_TIMEOUT_MS,
+    maxBytes: MAX_ANSWER_BYTES,
+  });
+  const text = response.body.toString('utf8');
+  if (response.status >= 400) {
+    const code = z.object({ code: z.string() }).safeParse(text === '' ? {} : JSON.parse(text)).data?.code;
+    const context = { method, route: path.split('/').slice(0, 4).join('/'), status: response.status, code };
+    throw new Unexpected(
+      'demo_call_refused',
+      `Making the demo failed: ${method} answered ${String(response.status)}.`,
+      {
+        context,
+      },
+    );
+  }
+  return text === '' ? undefined : JSON.parse(text);
+}
+
+function readDemo(file: string): Demo | undefined {
+  return existsSync(file) ? demoSchema.safeParse(JSON.parse(readFileSync(file, 'utf8'))).data : undefined;
+}
+
+function readBakery(): z.infer<typeof bakerySchema> {
+  return bakerySchema.parse(
+    JSON.parse(readFileSync(fileURLToPath(new URL('../demo/bakery.json', import.meta.url)), 'utf8')),
+  );
+}
+
+const digits = (): string => String(randomInt(10 ** 14, 2 ** 47));

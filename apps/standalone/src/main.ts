@@ -1,0 +1,121 @@
+import 'reflect-metadata';
+import { join, resolve } from 'node:path';
+import { loadConfig, readEnvironment, type SettingName } from '@answerline/config';
+import { createGatewayAdapter, GatewayModule, openGatewayDoors } from '@answerline/feature-gateway';
+import { IngestModule } from '@answerline/feature-ingest';
+import { NotifierModule } from '@answerline/feature-notifier';
+import { RagModule } from '@answerline/feature-rag';
+import { KnowledgeIndex } from '@answerline/knowledge-index';
+import { HealthRegistry, listenOn, runProcess, type StartingProcess } from '@answerline/lifecycle';
+import { LOGGER, nestLogger } from '@answerline/logging';
+import { MessageBus } from '@answerline/messaging';
+import { Database, migrateDatabase } from '@answerline/persistence';
+import {
+  checkedStart,
+  commonSettings,
+  connectDatabase,
+  connectMessageBus,
+  graphClient,
+  openKnowledgeIndex,
+  PartsModule,
+} from '@answerline/process-parts';
+import { startSandbox } from '@answerline/sandbox';
+import { SecretBox } from '@answerline/secrets';
+import { GraphClient } from '@answerline/whatsapp';
+import { Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { ensureDemo } from './demo.ts';
+import { startMissingServices } from './embedded-parts.ts';
+import { withGeneratedSecrets } from './generated-secrets.ts';
+
+const names = [
+  ...commonSettings,
+  'OPERATOR_KEY',
+  'DEFAULT_PLAN',
+  'UPGRADE_URL',
+  'REQUIRE_APP_SECRET',
+] as const satisfies readonly SettingName[];
+
+/** On the terminal of somebody who tries it out, only what needs attention; LOG_LEVEL changes it. */
+const QUIET = 'warn';
+
+runProcess({ name: 'answerline', start });
+
+/** Gateway, ingest, rag and notifier in one process, on embedded parts for each URL that is not set. */
+async function start(starting: StartingProcess): Promise<void> {
+  const outer = readEnvironment();
+  const dataDir = resolve(outer['DATA_DIR'] || '.answerline');
+  const { env, generated } = withGeneratedSecrets({ LOG_LEVEL: QUIET, ...outer, DATA_DIR: dataDir }, dataDir);
+  const config = loadConfig(names, env, { required: ['ENCRYPTION_KEYS', 'OPERATOR_KEY'] });
+  const { logger, hasSandbox, graphBaseUrl } = checkedStart(starting, 'answerline', config, outer, generated);
+
+  const { databaseUrl, natsUrl, natsToken } = await startMissingServices(starting, config, say);
+  say('Preparing the database …');
+  await migrateDatabase(databaseUrl);
+
+  const name = 'standalone';
+  const database = await connectDatabase(starting, { name, url: databaseUrl, poolSize: config.DATABASE_POOL_SIZE });
+  const bus = await connectMessageBus(starting, {
+    name,
+    url: natsUrl,
+    ...(natsToken === undefined ? {} : { token: natsToken }),
+    profile: 'standalone',
+    logger,
+  });
+  const index = await openKnowledgeIndex(starting, { dataDir, mode: 'write' });
+  const sandbox = hasSandbox
+    ? await startSandbox({
+        host: '127.0.0.1',
+        port: config.SANDBOX_PORT,
+        dataDir,
+        production: config.NODE_ENV === 'production',
+      })
+    : undefined;
+  if (sandbox) starting.onStop('sandbox', () => sandbox.close());
+
+  const baseUrl = config.PUBLIC_URL ?? `http://localhost:${String(config.PORT)}`;
+  const parts = PartsModule.of([
+    [LOGGER, logger],
+    [HealthRegistry, starting.health],
+    [Database, database],
+    [MessageBus, bus],
+    [KnowledgeIndex, index],
+    [SecretBox, new SecretBox(config.ENCRYPTION_KEYS.reveal())],
+    [GraphClient, graphClient(starting, { baseUrl: graphBaseUrl, version: config.META_GRAPH_VERSION })],
+  ]);
+  const gateway = GatewayModule.forRoot({
+    publicUrl: baseUrl,
+    operatorKey: config.OPERATOR_KEY,
+    defaultPlan: config.DEFAULT_PLAN,
+    upgradeUrl: config.UPGRADE_URL,
+    requireAppSecret: config.REQUIRE_APP_SECRET,
+  });
+  const app = await NestFactory.create<NestFastifyApplication>(
+    { module: StandaloneModule, imports: [parts, gateway, IngestModule, RagModule, NotifierModule] },
+    createGatewayAdapter(),
+    { logger: nestLogger(logger), bodyParser: false, abortOnError: false },
+  );
+  starting.onStop('application', () => app.close());
+  await openGatewayDoors(app);
+  await listenOn('PORT', () => app.listen(config.PORT, config.HOST));
+
+  const localUrl = `http://127.0.0.1:${String(config.PORT)}`;
+  if (sandbox) {
+    const operatorKey = config.OPERATOR_KEY.reveal();
+    await ensureDemo({ baseUrl: localUrl, sandboxUrl: sandbox.url, operatorKey, file: join(dataDir, 'demo.json') });
+  }
+  say('');
+  say('Answerline ready');
+  if (sandbox) say(`  Phone    ${sandbox.url}   write to the demo bakery (a simulator, not Meta)`);
+  say(`  API      ${baseUrl}/api/docs`);
+  if (sandbox) say(`  Keys     ${join(dataDir, 'demo.json')}`);
+  say('Stop with Ctrl-C.');
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+@Module({})
+class StandaloneModule {}
