@@ -2,6 +2,7 @@ import { withCorrelation } from '@answerline/logging';
 import { HealthRegistry, healthRoutes } from '@answerline/lifecycle';
 import { MessageBus } from '@answerline/messaging';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { type FastifyReply, type FastifyRequest } from 'fastify';
 import { randomUUID } from 'node:crypto';
 import { GATEWAY_OPTIONS, type GatewayOptions } from './gateway-options.ts';
 import { serveApiDocs } from './management-api/api-docs.ts';
@@ -25,7 +26,7 @@ export function createGatewayAdapter(): FastifyAdapter {
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     genReqId: () => randomUUID(),
     // An address that the router cannot read comes past every handler. Its own words quote it, and a webhook's key with it.
-    frameworkErrors: (error, request, reply) => {
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
       const problem = toProblem(fromThrown(error), request.id);
       return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
     },

@@ -22,7 +22,7 @@ export function consumeForPresence(
     concurrency: CONCURRENCY,
     handle: async (deliveries) => {
       const ids = deliveries.flatMap(({ data }) => {
-        const event = parseEvent(data);
+        const event = parseEvent(JSON.parse(Buffer.from(data).toString('utf8')));
         return event?.type === 'message_received' ? [event.data.messageId] : [];
       });
       await showPresence.execute(ids);
