@@ -13,10 +13,11 @@ import { GatewayAppModule } from './gateway-app.module.ts';
 
 runProcess({ name: 'gateway', start });
 
-async function start({ health, logTo, onStop }: StartingProcess): Promise<void> {
+async function start(starting: StartingProcess): Promise<void> {
+  const { health } = starting;
   const config = loadGatewayConfig();
   const logger = createLogger({ app: 'gateway', level: config.LOG_LEVEL });
-  logTo(logger);
+  starting.logTo(logger);
   if (config.ALLOW_UNSAFE.length > 0) logger.warn({ settings: config.ALLOW_UNSAFE }, 'Unsafe settings are allowed');
 
   const database = await Database.connect({
@@ -24,7 +25,7 @@ async function start({ health, logTo, onStop }: StartingProcess): Promise<void> 
     poolSize: config.DATABASE_POOL_SIZE,
     applicationName: 'answerline-gateway',
   });
-  onStop('database', () => database.close());
+  starting.onStop('database', () => database.close());
   health.add('database', () => database.isUp());
 
   const bus = await MessageBus.connect({
@@ -33,13 +34,13 @@ async function start({ health, logTo, onStop }: StartingProcess): Promise<void> 
     logger,
     profile: 'production',
   });
-  onStop('messaging', () => bus.close());
+  starting.onStop('messaging', () => bus.close());
   await bus.reconcile();
   health.add('nats', () => Promise.resolve(bus.problem() === null));
 
   // rag writes it; a folder that is not there yet is an empty index.
   const index = await LanceKnowledgeIndex.open({ folder: join(config.DATA_DIR, 'index'), mode: 'read' });
-  onStop('knowledge index', () => index.close());
+  starting.onStop('knowledge index', () => index.close());
   health.add('knowledge_index', () => index.health());
 
   const app = await NestFactory.create<NestFastifyApplication>(
@@ -47,7 +48,7 @@ async function start({ health, logTo, onStop }: StartingProcess): Promise<void> 
     createGatewayAdapter(),
     { logger: nestLogger(logger), bodyParser: false, abortOnError: false },
   );
-  onStop('http', () => app.close());
+  starting.onStop('http', () => app.close());
   await openGatewayDoors(app);
   await listenOn('PORT', () => app.listen(config.PORT, config.HOST));
   logger.info({ port: config.PORT }, 'Listening');

@@ -14,7 +14,7 @@ export interface Statement {
 
 /** Runs SQL. Rows come back with the column names of the query. */
 export interface Sql {
-  query<Row extends QueryResultRow = QueryResultRow>(
+  query<Row extends QueryResultRow = Record<string, unknown>>(
     statement: Statement | string,
     values?: readonly unknown[],
   ): Promise<Row[]>;
@@ -60,7 +60,7 @@ export class Database implements Sql {
     return new Database(dataSource);
   }
 
-  async query<Row extends QueryResultRow = QueryResultRow>(
+  async query<Row extends QueryResultRow = Record<string, unknown>>(
     statement: Statement | string,
     values: readonly unknown[] = [],
   ): Promise<Row[]> {

@@ -45,7 +45,7 @@ export class WorkspaceRows<Row extends TenantRow> {
   ): Promise<Page<Row>> {
     const below = cursor === undefined ? {} : { id: LessThan(cursor) };
     const items = await this.#manager.find(this.#entity, {
-      where: this.#own({ ...where, ...below } as FindOptionsWhere<Row>),
+      where: this.#own({ ...where, ...below }),
       order: { id: 'DESC' } as never,
       take: limit + 1,
     });

@@ -28,7 +28,7 @@ export function createGatewayAdapter(): FastifyAdapter {
     // An address that the router cannot read comes past every handler. Its own words quote it, and a webhook's key with it.
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
       const problem = toProblem(fromThrown(error), request.id);
-      return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+      void reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
     },
     // While we stop, what comes on an open connection is still taken: NATS and Postgres go last.
     return503OnClosing: false,

@@ -48,7 +48,11 @@ export class Transient extends AppError {
   readonly kind = 'transient';
   readonly retryAfterMs: number | undefined;
 
-  constructor(code: string, message: string, details: ErrorDetails & { readonly retryAfterMs?: number | undefined } = {}) {
+  constructor(
+    code: string,
+    message: string,
+    details: ErrorDetails & { readonly retryAfterMs?: number | undefined } = {},
+  ) {
     super(code, message, details);
     this.retryAfterMs = details.retryAfterMs;
   }

@@ -1,1 +1,9 @@
-export { AppError, InvalidInput, Transient, Unexpected, toAppError, type ErrorContext, type ErrorKind } from './app-error.ts';
+export {
+  AppError,
+  InvalidInput,
+  Transient,
+  Unexpected,
+  toAppError,
+  type ErrorContext,
+  type ErrorKind,
+} from './app-error.ts';

@@ -1,6 +1,6 @@
 import { TURN_PATIENCE_MS } from '@answerline/conversation-rules';
 import { type Logger } from '@answerline/logging';
-import { ms, type Database } from '@answerline/persistence';
+import { type Database } from '@answerline/persistence';
 import { type SecretBox } from '@answerline/secrets';
 import { type GraphClient } from '@answerline/whatsapp';
 
