@@ -1,13 +1,16 @@
 import { LOGGER, type Logger } from '@answerline/logging';
 import { MessageBus, type RunningConsumer } from '@answerline/messaging';
 import { Database } from '@answerline/persistence';
-import { startWorkLoop, type WorkLoop } from '@answerline/work-queue';
+import { startSweep, type WorkLoop } from '@answerline/work-queue';
 import { type BeforeApplicationShutdown, Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { consumeWebhooks } from './store-webhooks/store-webhooks.consumer.ts';
 import { trackProgress } from './track-progress/track-progress.ts';
+import { trimWebhookLog } from './trim-webhook-log/trim-webhook-log.ts';
 
 /** A note each 5 s, as often as gateways leave theirs. */
 const PROGRESS_EVERY_MS = 5_000;
+/** Nothing depends on when old rows go. */
+const TRIM_EVERY_MS = 10 * 60 * 1000;
 /** A batch takes milliseconds; what is not done by then is given back. */
 const STOP_WITHIN_MS = 10_000;
 
@@ -18,7 +21,7 @@ export class IngestWorker implements OnApplicationBootstrap, BeforeApplicationSh
   readonly #database: Database;
   readonly #logger: Logger;
   #consumer: RunningConsumer | undefined;
-  #progress: WorkLoop | undefined;
+  #sweeps: WorkLoop[] = [];
 
   constructor(bus: MessageBus, database: Database, @Inject(LOGGER) logger: Logger) {
     this.#bus = bus;
@@ -28,20 +31,23 @@ export class IngestWorker implements OnApplicationBootstrap, BeforeApplicationSh
 
   async onApplicationBootstrap(): Promise<void> {
     this.#consumer = await consumeWebhooks(this.#bus, this.#database, this.#logger);
-    this.#progress = startWorkLoop<never>({
-      name: 'ingest-progress',
-      claim: async () => {
-        await trackProgress(this.#bus, this.#database);
-        return [];
-      },
-      run: () => Promise.resolve(),
-      concurrency: 1,
-      sweepEveryMs: PROGRESS_EVERY_MS,
-      logger: this.#logger,
-    });
+    this.#sweeps = [
+      startSweep({
+        name: 'ingest-progress',
+        everyMs: PROGRESS_EVERY_MS,
+        sweep: () => trackProgress(this.#bus, this.#database),
+        logger: this.#logger,
+      }),
+      startSweep({
+        name: 'trim-webhook-log',
+        everyMs: TRIM_EVERY_MS,
+        sweep: () => trimWebhookLog(this.#database),
+        logger: this.#logger,
+      }),
+    ];
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    await Promise.all([this.#consumer?.stop(STOP_WITHIN_MS), this.#progress?.stop(STOP_WITHIN_MS)]);
+    await Promise.all([this.#consumer, ...this.#sweeps].map((part) => part?.stop(STOP_WITHIN_MS)));
   }
 }

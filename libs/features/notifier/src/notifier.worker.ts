@@ -3,7 +3,7 @@ import { MessageBus } from '@answerline/messaging';
 import { Database } from '@answerline/persistence';
 import { SecretBox } from '@answerline/secrets';
 import { GraphClient } from '@answerline/whatsapp';
-import { startWorkLoop } from '@answerline/work-queue';
+import { startSweep } from '@answerline/work-queue';
 import { type BeforeApplicationShutdown, Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { relayEvents } from './relay-events/relay-events.worker.ts';
 import { SendReply } from './send-reply/send-reply.ts';
@@ -47,16 +47,14 @@ export class NotifierWorker implements OnApplicationBootstrap, BeforeApplication
     const showPresence = new ShowPresence(database, this.#graph, this.#secrets, logger);
     this.#parts = [
       workOnSends(bus, new SendReply(calls), logger),
-      startWorkLoop<never>({
+      startSweep({
         name: 'settle-sends',
-        claim: async () => {
-          const changes = await settleSends(database);
+        everyMs: SETTLE_EVERY_MS,
+        sweep: async () => {
+          const { changes, isFull } = await settleSends(database);
           if (changes.length > 0) bus.ring('send');
-          return [];
+          return isFull;
         },
-        run: () => Promise.resolve(),
-        concurrency: 1,
-        sweepEveryMs: SETTLE_EVERY_MS,
         logger,
       }),
       await consumeForPresence(bus, database, showPresence, logger),

@@ -5,7 +5,7 @@ import { type Database, databaseNow } from '@answerline/persistence';
  * Notes up to when every accepted webhook is in the tables. The notifier needs it: silence about a call proves something only
  * when all that Meta could have said has been read. The clock is read before the lag, so the note never claims too much.
  *
- * @returns whether ingest had caught up
+ * @returns false: there is nothing more to do until the next time
  */
 export async function trackProgress(bus: MessageBus, database: Database): Promise<boolean> {
   const now = await databaseNow(database);
@@ -16,5 +16,5 @@ export async function trackProgress(bus: MessageBus, database: Database): Promis
      ON CONFLICT (id) DO UPDATE SET caught_up_at = greatest(ingest_progress.caught_up_at, excluded.caught_up_at)`,
     [now],
   );
-  return true;
+  return false;
 }

@@ -20,9 +20,9 @@ interface UnsettledRow {
  * The proof of silence: since the attempt, the last gap in the gateways' heartbeats and the last refused delivery of this
  * webhook key, 90 s have passed, and ingest has stored everything that was accepted in them.
  *
- * @returns the sends that changed
+ * @returns the sends that changed, and whether there may be more than one round takes
  */
-export async function settleSends(database: Database): Promise<SendChange[]> {
+export async function settleSends(database: Database): Promise<{ changes: SendChange[]; isFull: boolean }> {
   return database.transaction(async (sql) => {
     const rows = await sql.query<UnsettledRow>(
       {
@@ -36,10 +36,7 @@ export async function settleSends(database: Database): Promise<SendChange[]> {
                  SELECT s.id FROM sends s JOIN conversations c ON c.id = s.conversation_id
                  WHERE s.phase IN ('pending', 'retry') AND (c.window_until IS NULL OR c.window_until <= now())
                )
-               SELECT s.id, s.conversation_id, ${ms('c.window_until')} AS window_until,
-                      coalesce(beats.last > now() - $2::float8 * interval '1 second'
-                               AND proof.since <= now() - $3::float8 * interval '1 millisecond'
-                               AND progress.caught_up_at >= proof.since + $3::float8 * interval '1 millisecond', false) AS is_quiet
+               SELECT s.id, s.conversation_id, ${ms('c.window_until')} AS window_until, proof.is_quiet
                FROM candidates JOIN sends s USING (id)
                JOIN conversations c ON c.id = s.conversation_id
                JOIN channels ch ON ch.id = s.channel_id
@@ -47,23 +44,30 @@ export async function settleSends(database: Database): Promise<SendChange[]> {
                LEFT JOIN LATERAL (SELECT max(a.started_at) AS at FROM attempts a WHERE a.send_id = s.id) AS attempt ON true
                CROSS JOIN beats
                LEFT JOIN ingest_progress progress ON true
-               CROSS JOIN LATERAL (SELECT greatest(attempt.at, beats.since, k.last_refused_at) AS since) AS proof
-               WHERE s.phase <> 'sending' OR attempt.at <= now() - $4::float8 * interval '1 millisecond'
+               CROSS JOIN LATERAL (SELECT greatest(attempt.at, beats.since, k.last_refused_at)
+                                          + $3::float8 * interval '1 millisecond' AS at) AS due
+               CROSS JOIN LATERAL (SELECT coalesce(beats.last > now() - $2::float8 * interval '1 second'
+                                                   AND due.at <= now() AND progress.caught_up_at >= due.at, false) AS is_quiet) AS proof
+               -- Only what changes now, so that those that wait never stand before the others.
+               WHERE CASE s.phase WHEN 'sending' THEN attempt.at <= now() - $4::float8 * interval '1 millisecond'
+                                  WHEN 'unknown' THEN proof.is_quiet OR c.window_until IS NULL OR c.window_until <= now()
+                                  ELSE true END
                ORDER BY s.id LIMIT $1`,
       },
       [BATCH_SIZE, HEARTBEAT_GAP_SECONDS, UNKNOWN_PROOF_MS, SENDING_LOST_MS],
     );
-    if (rows.length === 0) return [];
+    if (rows.length === 0) return { changes: [], isFull: false };
     const { now } = await lockConversations(
       sql,
       rows.map((row) => row.conversation_id),
     );
-    return applySendFacts(
+    const changes = await applySendFacts(
       sql,
       rows.map((row) => ({
         sendId: row.id,
         fact: { type: 'sweep', now, windowUntil: row.window_until, quiet: row.is_quiet },
       })),
     );
+    return { changes, isFull: rows.length === BATCH_SIZE };
   });
 }
