@@ -168,7 +168,7 @@ async function run<Row extends QueryResultRow>(
 }
 
 /** Classes of SQLSTATE and of sockets after which the same statement may work later. */
-const CONFLICT = new Set(['40001', '40P01', '55P03']);
+const CONFLICT = new Set(['40001', '40P01', '55P03', '57014']);
 const AWAY = /^(08|53|57P|25P03|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EAI_AGAIN)/;
 const AWAY_MESSAGE = /terminat|timeout|not queryable|closed|ended/i;
 

@@ -35,8 +35,8 @@ interface CandidateRow {
   messages_per_second: number;
   phone_number_id: string;
   access_token_ciphertext: string;
-  reply_to_kind: WhatsAppIdentity['kind'] | null;
-  reply_to_value: string | null;
+  reply_to_kind: WhatsAppIdentity['kind'];
+  reply_to_value: string;
   earlier_part_failed: boolean;
   pace_version: number | null;
   free_at: number | null;
@@ -87,7 +87,7 @@ async function findCandidates(sql: Sql, limit: number): Promise<CandidateRow[]> 
              JOIN conversations c ON c.id = s.conversation_id
              JOIN channels ch ON ch.id = s.channel_id
              JOIN chatbots b ON b.id = ch.chatbot_id
-             LEFT JOIN contact_identities i ON i.id = c.reply_to_identity_id
+             JOIN contact_identities i ON i.id = c.reply_to_identity_id
              LEFT JOIN channel_pacing p ON p.channel_id = s.channel_id
              WHERE s.phase IN ('pending', 'retry') AND s.due_at <= now()
                AND ch.send_hold_code IS NULL AND ch.access_token_ciphertext IS NOT NULL
@@ -124,7 +124,7 @@ function mayCall(row: CandidateRow): boolean {
     pairRefusals: 0,
     retryingSince: null,
   };
-  return row.reply_to_value !== null && decideSend(state, claimFact(row, '')).call;
+  return decideSend(state, claimFact(row, '')).call;
 }
 
 /** A number's budget as it was read, and what is left of it. */
@@ -206,8 +206,7 @@ async function startAttempts(
   const isStarted = new Set(started.map(({ id }) => id));
   return rows.flatMap((row) => {
     const attemptId = attemptIds.get(row.id);
-    if (!isStarted.has(row.id) || attemptId === undefined || row.reply_to_kind === null || row.reply_to_value === null)
-      return [];
+    if (!isStarted.has(row.id) || attemptId === undefined) return [];
     return {
       id: row.id,
       attemptId,
