@@ -1,55 +1,69 @@
 import 'reflect-metadata';
-import { createGatewayAdapter, openGatewayDoors } from '@answerline/feature-gateway';
-import { LanceKnowledgeIndex } from '@answerline/knowledge-index';
-import { listenOn, runProcess, type StartingProcess } from '@answerline/lifecycle';
-import { createLogger, nestLogger } from '@answerline/logging';
+import { loadConfig, readEnvironment, type SettingName } from '@answerline/config';
+import { createGatewayAdapter, GatewayModule, openGatewayDoors } from '@answerline/feature-gateway';
+import { KnowledgeIndex } from '@answerline/knowledge-index';
+import { HealthRegistry, listenOn, runProcess, type StartingProcess } from '@answerline/lifecycle';
+import { LOGGER, nestLogger } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
 import { Database } from '@answerline/persistence';
+import {
+  checkedStart,
+  commonSettings,
+  connectDatabase,
+  connectMessageBus,
+  openKnowledgeIndex,
+  PartsModule,
+} from '@answerline/process-parts';
+import { SecretBox } from '@answerline/secrets';
+import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { join } from 'node:path';
-import { loadGatewayConfig } from './app.config.ts';
-import { GatewayAppModule } from './gateway-app.module.ts';
+
+const names = [
+  ...commonSettings,
+  'OPERATOR_KEY',
+  'DEFAULT_PLAN',
+  'UPGRADE_URL',
+  'REQUIRE_APP_SECRET',
+] as const satisfies readonly SettingName[];
 
 runProcess({ name: 'gateway', start });
 
 async function start(starting: StartingProcess): Promise<void> {
-  const { health } = starting;
-  const config = loadGatewayConfig();
-  const logger = createLogger({ app: 'gateway', level: config.LOG_LEVEL });
-  starting.logTo(logger);
-  if (config.ALLOW_UNSAFE.length > 0) logger.warn({ settings: config.ALLOW_UNSAFE }, 'Unsafe settings are allowed');
+  const env = readEnvironment();
+  const config = loadConfig(names, env, { required: ['DATABASE_URL', 'NATS_URL', 'ENCRYPTION_KEYS'] });
+  const { logger } = checkedStart(starting, 'gateway', config, env);
 
-  const database = await Database.connect({
-    url: config.DATABASE_URL,
-    poolSize: config.DATABASE_POOL_SIZE,
-    applicationName: 'answerline-gateway',
+  const name = 'gateway';
+  const parts = PartsModule.of([
+    [LOGGER, logger],
+    [HealthRegistry, starting.health],
+    [
+      Database,
+      await connectDatabase(starting, { name, url: config.DATABASE_URL, poolSize: config.DATABASE_POOL_SIZE }),
+    ],
+    [MessageBus, await connectMessageBus(starting, { name, url: config.NATS_URL, profile: 'production', logger })],
+    // rag writes it; a folder that is not there yet is an empty index.
+    [KnowledgeIndex, await openKnowledgeIndex(starting, { dataDir: config.DATA_DIR, mode: 'read' })],
+    [SecretBox, new SecretBox(config.ENCRYPTION_KEYS.reveal())],
+  ]);
+  const gateway = GatewayModule.forRoot({
+    publicUrl: config.PUBLIC_URL ?? `http://localhost:${String(config.PORT)}`,
+    operatorKey: config.OPERATOR_KEY,
+    defaultPlan: config.DEFAULT_PLAN,
+    upgradeUrl: config.UPGRADE_URL,
+    requireAppSecret: config.REQUIRE_APP_SECRET,
   });
-  starting.onStop('database', () => database.close());
-  health.add('database', () => database.isUp());
-
-  const bus = await MessageBus.connect({
-    url: config.NATS_URL,
-    name: 'answerline-gateway',
-    logger,
-    profile: 'production',
-  });
-  starting.onStop('messaging', () => bus.close());
-  await bus.reconcile();
-  health.add('nats', () => Promise.resolve(bus.problem() === null));
-
-  // rag writes it; a folder that is not there yet is an empty index.
-  const index = await LanceKnowledgeIndex.open({ folder: join(config.DATA_DIR, 'index'), mode: 'read' });
-  starting.onStop('knowledge index', () => index.close());
-  health.add('knowledge_index', () => index.health());
-
   const app = await NestFactory.create<NestFastifyApplication>(
-    GatewayAppModule.forRoot(config, { database, bus, index, health, logger }),
+    { module: GatewayAppModule, imports: [parts, gateway] },
     createGatewayAdapter(),
     { logger: nestLogger(logger), bodyParser: false, abortOnError: false },
   );
   starting.onStop('http', () => app.close());
   await openGatewayDoors(app);
   await listenOn('PORT', () => app.listen(config.PORT, config.HOST));
-  logger.info({ port: config.PORT }, 'Listening');
+  logger.info({ port: config.PORT }, 'Ready');
 }
+
+@Module({})
+class GatewayAppModule {}

@@ -26,7 +26,7 @@ const messageReceived = z
   .object({
     ...withContact,
     messageId: id.describe('The message'),
-    messageType: code.describe('`text`, `image`, `reaction`, … as stored'),
+    messageType: code.meta({ examples: ['text'] }).describe('`text`, `image`, `reaction`, … as stored'),
     number: z
       .int()
       .positive()
@@ -39,7 +39,7 @@ const replyAccepted = z
   .object({
     ...conversation,
     replyId: id.describe('The reply'),
-    kind: code.describe('`answer`, `abstain`, `fallback`, `over_quota`, `human`, …'),
+    kind: code.meta({ examples: ['answer'] }).describe('`answer`, `abstain`, `fallback`, `over_quota`, `human`, …'),
     turnId: id.nullable().describe('The turn it answers; null for what a human wrote'),
   })
   .describe('Every part of a reply was accepted by the provider.');
@@ -47,7 +47,7 @@ const replyAccepted = z
 const replyFailed = z
   .object({
     ...replyAccepted.shape,
-    failureCode: code.describe('Why: a stable code'),
+    failureCode: code.meta({ examples: ['window_closed'] }).describe('Why: a stable code'),
   })
   .describe('A reply could not be sent and will not be tried again.');
 

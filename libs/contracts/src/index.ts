@@ -9,6 +9,7 @@ export {
 } from './streams.ts';
 export {
   deadLetterSubject,
+  doorbells,
   doorbellSubject,
   eventSubject,
   liveSubject,

@@ -132,7 +132,7 @@ export function messagingTopology(options: { readonly profile: MessagingProfile 
     {
       stream: 'EVENTS',
       name: 'fanout',
-      description: 'Events become delivery rows of outgoing webhooks and integrations.',
+      description: 'Events become delivery rows of outgoing webhooks and integrations (a later part).',
       filterSubject: 'events.>',
       ackWaitMs,
       // A delivery is promised at least once.

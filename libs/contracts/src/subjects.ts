@@ -17,8 +17,18 @@ function token(value: string, shape: RegExp): string {
   return value;
 }
 
-/** What rings: core NATS, not stored. A sweep finds what a lost ring would have announced. */
-export type Doorbell = 'turn' | 'send' | 'delivery' | 'outbox' | 'source' | 'media';
+/** What rings and what it announces: core NATS, not stored. A sweep finds what a lost ring would have announced. */
+export const doorbells = {
+  turn: 'A conversation has messages to answer; the payload is in how many milliseconds.',
+  send: 'A reply waits to be sent, or one was settled for which others waited.',
+  outbox: 'Events wait to be published.',
+  source: 'A source of a knowledge base waits to be indexed or deleted.',
+  delivery: 'An outgoing event waits to be delivered (a later part).',
+  media: 'A media file waits to be fetched (a later part).',
+} as const;
+
+/** The name of a doorbell. */
+export type Doorbell = keyof typeof doorbells;
 
 /** `webhooks.<workspace>.<keyId>`. Throws TypeError when an id is not a UUID. */
 export function webhookSubject(workspaceId: string, keyId: string): string {

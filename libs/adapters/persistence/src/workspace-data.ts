@@ -61,10 +61,10 @@ export class WorkspaceRows<Row extends TenantRow> {
     return this.#manager.findOneByOrFail(this.#entity, this.#own({ id: row.id } as FindOptionsWhere<Row>));
   }
 
-  /** Changes the row and returns it, or null when this workspace has no such row. */
+  /** Changes the row, which stays in its workspace, and returns it, or null when this workspace has no such row. */
   async update(id: string, values: QueryDeepPartialEntity<Row>): Promise<Row | null> {
     const where = this.#own({ id } as FindOptionsWhere<Row>);
-    await this.#manager.update(this.#entity, where, values);
+    await this.#manager.update(this.#entity, where, { ...values, workspaceId: this.#workspaceId });
     return this.#manager.findOneBy(this.#entity, where);
   }
 

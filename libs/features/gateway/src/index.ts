@@ -1,3 +1,4 @@
+export { CreateWorkspace } from './create-workspace/create-workspace.ts';
 export { GatewayModule } from './gateway.module.ts';
 export { createGatewayAdapter, openGatewayDoors } from './gateway-http.ts';
 export { type GatewayOptions } from './gateway-options.ts';

@@ -393,6 +393,7 @@ const statements = [
        REFERENCES webhook_keys (workspace_id, id) ON DELETE CASCADE
    )`,
   `CREATE INDEX webhook_log_recent_idx ON webhook_log (workspace_id, id DESC)`,
+  `CREATE INDEX webhook_log_body_idx ON webhook_log (workspace_id, body_sha256) WHERE body_sha256 IS NOT NULL`,
   `CREATE INDEX webhook_log_received_idx ON webhook_log (received_at)`,
 
   // Proof that webhooks were being accepted: a row every 5 s while a gateway can store.

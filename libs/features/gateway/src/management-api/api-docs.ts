@@ -13,13 +13,14 @@ export function describeApi(app: INestApplication): OpenAPIObject {
     .setOpenAPIVersion('3.1.0')
     .setTitle('Answerline')
     .setDescription(
-      'Management API. Lists are { items, nextCursor }; errors are problem details (RFC 9457) with a stable code.',
+      'Management API. Press Authorize and paste an API key to try it here. Lists are { items, nextCursor }; errors are ' +
+        'problem details (RFC 9457) with a stable code.',
     )
     .setVersion('1')
     .addBearerAuth({
       type: 'http',
       scheme: 'bearer',
-      description: 'An API key of a workspace, or the key of the operator.',
+      description: 'An API key of a workspace, or the key of the operator. Those of the demo stand in demo.json.',
     })
     .addSecurityRequirements('bearer')
     .addGlobalResponse({
@@ -37,7 +38,14 @@ export function describeApi(app: INestApplication): OpenAPIObject {
 
 /** Serves the description and the page. The page loads nothing from elsewhere. */
 export function serveApiDocs(app: INestApplication): void {
-  SwaggerModule.setup(DOCS_PATH, app, () => describeApi(app), { jsonDocumentUrl: OPENAPI_PATH, raw: ['json'] });
+  SwaggerModule.setup(DOCS_PATH, app, () => describeApi(app), {
+    jsonDocumentUrl: OPENAPI_PATH,
+    raw: ['json'],
+    customSiteTitle: 'Answerline API',
+    // The bar of the viewer's maker says nothing about this API.
+    customCss: '.swagger-ui .topbar { display: none }',
+    swaggerOptions: { tryItOutEnabled: true, displayRequestDuration: true },
+  });
 }
 
 function toJsonSchema(schema: z.ZodType, io: 'input' | 'output'): Record<string, unknown> {

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { correlationHeader } from '@answerline/contracts';
 import { InvalidInput, Transient } from '@answerline/errors';
 import { type MessageBus } from '@answerline/messaging';
 import { safeEqual } from '@answerline/secrets';
@@ -77,7 +78,10 @@ export function webhookDoor({ keys, bus, deliveries }: WebhookDoorParts): Fastif
         deliveries.refused(keyHash, 'bad_signature');
         return reply.code(401).send();
       }
-      await bus.publish(record.subject, body, { messageId: `${record.keyId}:${hash('sha256', body, 'hex')}` });
+      await bus.publish(record.subject, body, {
+        messageId: `${record.keyId}:${hash('sha256', body, 'hex')}`,
+        headers: { [correlationHeader]: request.id },
+      });
       deliveries.accepted(keyHash);
       return reply.code(200).send();
     });
