@@ -90,7 +90,7 @@ export async function readTurns(sql: Sql, claims: readonly TurnClaim[]): Promise
                     c.answered_seq, c.owner, ${ms('c.opted_out_at')} AS opted_out_at, ${ms('c.window_until')} AS window_until,
                     ch.answers, b.ai_enabled, b.instructions, b.language, b.texts, b.handoff_phrases, b.show_sources, w.plan,
                     local.month, u.used, ${ms('now()')} AS now, ${ms('local.day_started_at')} AS day_started_at,
-                    (SELECT json_agg(json_build_object('id', m.provider_message_id, 'text', m.text) ORDER BY m.sent_at, m.received_at, m.place, m.id)
+                    (SELECT json_agg(json_build_object('id', m.provider_message_id, 'text', m.text) ORDER BY m.sent_at, m.place, m.received_at, m.id)
                      FROM messages m
                      WHERE m.conversation_id = c.id AND m.number > c.answered_seq AND m.number <= c.inbound_seq
                        AND m.revoked_at IS NULL) AS messages,
