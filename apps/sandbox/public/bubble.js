@@ -1,4 +1,4 @@
-import { drawFormat, element } from './format.js';
+import { drawFormat, element, plainText } from './format.js';
 
 const tickWords = { sent: 'Sent', delivered: 'Delivered', read: 'Read' };
 const kinds = {
@@ -12,7 +12,7 @@ const kinds = {
   order: '🛒 Order',
   unsupported: 'This message cannot be shown',
 };
-const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const time = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 const day = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
 
 /** Hours and minutes of a time in Unix milliseconds. */
@@ -24,8 +24,9 @@ export function clock(atMs) {
 export function summary(message) {
   if (message.revoked) return 'Message deleted';
   const kind = kinds[message.type];
-  if (kind && message.text) return `${kind}: ${message.text}`;
-  return kind ?? (message.text || message.type);
+  const text = plainText(message.text);
+  if (kind && text) return `${kind}: ${text}`;
+  return kind ?? (text || message.type);
 }
 
 /**

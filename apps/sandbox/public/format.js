@@ -97,6 +97,17 @@ function closing(text, at) {
   return -1;
 }
 
+/** The text without its marks, on one line. */
+export function plainText(text) {
+  const ofInline = (inline) => inline.inlines?.map(ofInline).join('') ?? inline.text ?? inline.href;
+  const ofInlines = (inlines) => inlines.map(ofInline).join('');
+  return parseFormat(text)
+    .flatMap((block) => (block.items ?? [block.inlines ?? [block]]).map(ofInlines))
+    .join(' ')
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
 const tags = { bold: 'strong', italic: 'em', strike: 's' };
 
 /** Nodes of a message's text. */

@@ -61,6 +61,7 @@ async function loadChips() {
   const { items } = await call('GET', `/chips?phoneNumberId=${encodeURIComponent(state.number.phoneNumberId)}`);
   $('chips').hidden = items.length === 0;
   $('chips').replaceChildren(
+    element('p', ['Write a message, or try one of these:'], { class: 'invitation' }),
     ...items.map((chip) => {
       const button = element('button', [chip.label], { type: 'button', class: 'chip', 'data-testid': 'chip' });
       if (chip.text !== chip.label) button.title = chip.text;
@@ -81,6 +82,7 @@ async function loadThread() {
   state.clockAheadMs = thread.nowMs - Date.now();
   state.messages = new Map(thread.messages.map((message) => [message.id, message]));
   showThread();
+  showWhetherEmpty();
   showTyping(thread.typingUntilMs);
   for (const event of heard) hear(event);
 }
@@ -131,11 +133,17 @@ function showThread() {
   requestAnimationFrame(() => $('messages').setAttribute('aria-live', 'polite'));
 }
 
+/** An empty chat invites to write; until it is loaded nobody knows whether it is empty. */
+function showWhetherEmpty() {
+  document.body.dataset.thread = state.messages.size === 0 ? 'empty' : 'begun';
+}
+
 function showMessageNow(message) {
   const old = $('messages').querySelector(`[data-message-id="${CSS.escape(message.id)}"]`);
   const isAtEnd = isNearEnd();
   const before = [...state.messages.values()].at(-1);
   state.messages.set(message.id, message);
+  showWhetherEmpty();
   if (old) {
     old.replaceWith(draw(message));
     return;
@@ -245,6 +253,7 @@ async function choose(contactId) {
   showContacts();
   showHead();
   state.messages = new Map();
+  delete document.body.dataset.thread;
   showThread();
   showTyping(null);
   openStream();

@@ -14,7 +14,10 @@ interface Block {
 }
 // The page's own script: it has no build step and no types.
 const page = new URL('../public/format.js', import.meta.url).href;
-const { parseFormat } = (await import(page)) as { parseFormat: (text: string) => Block[] };
+const { parseFormat, plainText } = (await import(page)) as {
+  parseFormat: (text: string) => Block[];
+  plainText: (text: string) => string;
+};
 
 const flat = (inlines: readonly Inline[] = []): string =>
   inlines
@@ -46,4 +49,10 @@ describe('the formatting of the phone', () => {
     ['', []],
     ['one\n\ntwo', ['paragraph:one\n\ntwo']],
   ])('reads %j', (text, expected) => expect(drawn(text)).toEqual(expected));
+
+  it('leaves the marks out where a message stands on one line', () => {
+    expect(plainText('Loaf *WL-7319*:\n- _cash_\n- cards\n> see https://example.org\n```\ncode\n```')).toBe(
+      'Loaf WL-7319: cash cards see https://example.org code',
+    );
+  });
 });

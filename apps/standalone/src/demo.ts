@@ -1,11 +1,12 @@
 import { randomBytes, randomInt } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { chatbotSchema, connectedChannelSchema, createdWorkspaceSchema, sourceSchema } from '@answerline/contracts';
 import { Unexpected } from '@answerline/errors';
 import { fetchOperator } from '@answerline/outbound-http';
 import { z } from 'zod';
+import { writePrivateFile } from './write-private-file.ts';
 
 /** What DATA_DIR/demo.json holds: all that somebody needs to try the demo by API. */
 const demoSchema = z.object({
@@ -59,7 +60,7 @@ export async function ensureDemo(place: DemoPlace): Promise<Demo> {
   const demo = kept
     ? { ...kept, baseUrl: place.baseUrl, sandboxUrl: place.sandboxUrl, operatorKey: place.operatorKey }
     : await makeDemo(place, bakery);
-  writeFileSync(place.file, `${JSON.stringify(demo, null, 2)}\n`, { mode: 0o600 });
+  writePrivateFile(place.file, `${JSON.stringify(demo, null, 2)}\n`);
   await call(place.sandboxUrl, 'PUT', `/sandbox/numbers/${demo.phoneNumberId}`, {
     displayPhoneNumber: DISPLAY_PHONE_NUMBER,
     verifiedName: bakery.name,

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Environment, type SettingName } from '@answerline/config';
+import { ConfigError, type Environment, type SettingName } from '@answerline/config';
 import { generateToken } from '@answerline/secrets';
+import { writePrivateFile } from './write-private-file.ts';
 
 /** The secrets that standalone makes up when nobody has set them. */
 const makers = {
@@ -13,6 +14,8 @@ const makers = {
 /**
  * Fills in the secrets that are not set: made once, kept in DATA_DIR/secrets.json (0600). Without that file what is stored
  * encrypted beside it cannot be read any more.
+ *
+ * @throws ConfigError when DATA_DIR cannot be made or written to
  */
 export function withGeneratedSecrets(
   env: Environment,
@@ -23,8 +26,13 @@ export function withGeneratedSecrets(
   const kept = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>) : {};
   const secrets = Object.fromEntries(missing.map((name) => [name, kept[name] ?? makers[name]()]));
   if (missing.some((name) => kept[name] === undefined)) {
-    mkdirSync(dataDir, { recursive: true });
-    writeFileSync(file, `${JSON.stringify({ ...kept, ...secrets }, null, 2)}\n`, { mode: 0o600 });
+    try {
+      mkdirSync(dataDir, { recursive: true });
+      writePrivateFile(file, `${JSON.stringify({ ...kept, ...secrets }, null, 2)}\n`);
+    } catch (error) {
+      const why = (error as NodeJS.ErrnoException).code ?? 'no reason given';
+      throw new ConfigError([`DATA_DIR: ${dataDir} cannot be written to (${why}): set DATA_DIR to a folder of yours`]);
+    }
   }
   return { env: { ...env, ...secrets }, generated: missing };
 }

@@ -6,7 +6,7 @@ import { IngestModule } from '@answerline/feature-ingest';
 import { NotifierModule } from '@answerline/feature-notifier';
 import { RagModule } from '@answerline/feature-rag';
 import { KnowledgeIndex } from '@answerline/knowledge-index';
-import { HealthRegistry, listenOn, runProcess, type StartingProcess } from '@answerline/lifecycle';
+import { HealthRegistry, listenOn, requirePort, runProcess, type StartingProcess } from '@answerline/lifecycle';
 import { LOGGER, nestLogger } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
 import { Database, migrateDatabase } from '@answerline/persistence';
@@ -39,6 +39,8 @@ const names = [
 
 /** On the terminal of somebody who tries it out, only what needs attention; LOG_LEVEL changes it. */
 const QUIET = 'warn';
+/** Whoever reaches the sandbox can write as anybody. */
+const SANDBOX_HOST = '127.0.0.1';
 
 runProcess({ name: 'answerline', start });
 
@@ -51,6 +53,8 @@ async function start(starting: StartingProcess): Promise<void> {
   const { logger, hasSandbox, graphBaseUrl } = checkedStart(starting, 'answerline', config, outer, generated);
 
   const { databaseUrl, natsUrl, natsToken } = await startMissingServices(starting, config, say);
+  await requirePort('PORT', config.PORT, config.HOST);
+  if (hasSandbox) await requirePort('SANDBOX_PORT', config.SANDBOX_PORT, SANDBOX_HOST);
   say('Preparing the database …');
   await migrateDatabase(databaseUrl);
 
@@ -66,7 +70,7 @@ async function start(starting: StartingProcess): Promise<void> {
   const index = await openKnowledgeIndex(starting, { dataDir, mode: 'write' });
   const sandbox = hasSandbox
     ? await startSandbox({
-        host: '127.0.0.1',
+        host: SANDBOX_HOST,
         port: config.SANDBOX_PORT,
         dataDir,
         production: config.NODE_ENV === 'production',
@@ -107,10 +111,10 @@ async function start(starting: StartingProcess): Promise<void> {
   }
   say('');
   say('Answerline ready');
-  if (sandbox) say(`  Phone    ${sandbox.url}   write to the demo bakery (a simulator, not Meta)`);
-  say(`  API      ${baseUrl}/api/docs`);
+  if (sandbox) say(`  Phone    ${sandbox.url}   write to the demo bakery as a customer (a simulator, not Meta)`);
+  say(`  API      ${baseUrl}/api/docs   ${sandbox ? 'try it with the apiKey out of the file below' : ''}`.trimEnd());
   if (sandbox) say(`  Keys     ${join(dataDir, 'demo.json')}`);
-  say('Stop with Ctrl-C.');
+  say(`Everything is kept in ${dataDir}. Stop with Ctrl-C.`);
 }
 
 function say(line: string): void {

@@ -59,7 +59,7 @@ export function checkedStart(
     set: setNames([...guardedSecrets], env),
     allowUnsafe: config.ALLOW_UNSAFE,
   });
-  const logger = createLogger({ app: name, level: config.LOG_LEVEL });
+  const logger = createLogger({ app: name, level: config.LOG_LEVEL, pretty: process.stdout.isTTY === true });
   starting.logTo(logger);
   if (config.ALLOW_UNSAFE.length > 0) logger.warn({ settings: config.ALLOW_UNSAFE }, 'Unsafe settings are allowed');
   const sandboxUrl = `http://127.0.0.1:${String(config.SANDBOX_PORT)}`;

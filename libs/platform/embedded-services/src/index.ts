@@ -1,7 +1,12 @@
 export { findNatsServer, type FindNatsServerOptions } from './find-nats-server.ts';
 export { freePort } from './free-port.ts';
-export { startEmbeddedNats, type EmbeddedNats, type EmbeddedNatsOptions } from './nats.ts';
-export { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOptions } from './postgres.ts';
+export { runningNats, startEmbeddedNats, type EmbeddedNats, type EmbeddedNatsOptions } from './nats.ts';
+export {
+  runningPostgresUrl,
+  startEmbeddedPostgres,
+  type EmbeddedPostgres,
+  type EmbeddedPostgresOptions,
+} from './postgres.ts';
 export {
   claimServiceDir,
   endServiceIn,

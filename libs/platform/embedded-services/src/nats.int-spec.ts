@@ -5,7 +5,7 @@ import { eventually, freePort, startAndAbandon, tempDir } from '@answerline/test
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
-import { startEmbeddedNats, type EmbeddedNats, type EmbeddedNatsOptions } from './nats.ts';
+import { runningNats, startEmbeddedNats, type EmbeddedNats, type EmbeddedNatsOptions } from './nats.ts';
 
 const program = process.env.TEST_NATS_SERVER;
 
@@ -54,6 +54,14 @@ describe('startEmbeddedNats', () => {
     });
     await expect(connect({ servers: nats.url, token: 'guessed', reconnect: false })).rejects.toThrow(/authorization/i);
     for (const file of ['token', 'nats.conf']) expect((await stat(join(dataDir, file))).mode & 0o777).toBe(0o600);
+  });
+
+  it('tells another process where it runs, and nothing once it has stopped', async () => {
+    expect(runningNats(dataDir)).toBeUndefined();
+    const nats = await start();
+    expect(runningNats(dataDir)).toEqual({ url: nats.url, token: nats.token });
+    await nats.stop();
+    expect(runningNats(dataDir)).toBeUndefined();
   });
 
   it('has room for the streams of production', async () => {

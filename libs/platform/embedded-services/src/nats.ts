@@ -10,6 +10,7 @@ import {
   claimServiceDir,
   lastLines,
   releaseServiceDir,
+  serviceRunsIn,
   startServiceProcess,
   type ServiceProcess,
 } from './service-process.ts';
@@ -44,6 +45,9 @@ const maxFileStoreBytes = 32 * 1024 ** 3;
 const startDeadlineMs = 60_000;
 const pollMs = 10;
 const logFile = (dir: string) => join(dir, 'nats.log');
+const configurationFile = (dir: string) => join(dir, 'nats.conf');
+/** Host, port and token out of {@link configurationText}. */
+const configurationShape = /^host: (".*")\nport: (\d+)\nauthorization \{ token: (".*") \}$/m;
 
 /**
  * Starts nats-server with JetStream in `dataDir`, on loopback with a token. What was acknowledged survives a kill -9 of it;
@@ -61,7 +65,7 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
     const port = options.port ?? (await freePort(host));
     const token = options.token ?? storedToken(dir);
     const serverName = `answerline-${randomBytes(6).toString('hex')}`;
-    const configuration = join(dir, 'nats.conf');
+    const configuration = configurationFile(dir);
     writeFileSync(configuration, configurationText({ serverName, host, port, token, dir }), { mode: 0o600 });
     const args = ['--config', configuration];
     const server = await startServiceProcess({
@@ -81,6 +85,15 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
     releaseServiceDir(dir);
     throw error;
   }
+}
+
+/** Where the embedded nats-server that runs in `dataDir` takes connections, for another process; undefined when none runs. */
+export function runningNats(dataDir: string): Pick<EmbeddedNats, 'url' | 'token'> | undefined {
+  const dir = resolve(dataDir);
+  if (!serviceRunsIn(dir)) return undefined;
+  const [, host, port, token] = configurationShape.exec(readFileSync(configurationFile(dir), 'utf8')) ?? [];
+  if (host === undefined || port === undefined || token === undefined) return undefined;
+  return { url: `nats://${JSON.parse(host) as string}:${port}`, token: JSON.parse(token) as string };
 }
 
 function storedToken(dir: string): string {

@@ -5,7 +5,12 @@ import { join } from 'node:path';
 import { eventually, freePort, startAndAbandon, tempDir } from '@answerline/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOptions } from './postgres.ts';
+import {
+  runningPostgresUrl,
+  startEmbeddedPostgres,
+  type EmbeddedPostgres,
+  type EmbeddedPostgresOptions,
+} from './postgres.ts';
 
 async function query<T extends pg.QueryResultRow>(url: string, sql: string): Promise<T[]> {
   const client = new pg.Client({ connectionString: url });
@@ -57,6 +62,14 @@ describe('startEmbeddedPostgres', () => {
     const wrong = new URL(url);
     wrong.password = 'guessed';
     await expect(query(wrong.href, 'SELECT 1')).rejects.toThrow('password authentication failed');
+  });
+
+  it('tells another process where it runs, and nothing once it has stopped', async () => {
+    expect(runningPostgresUrl(dataDir)).toBeUndefined();
+    const postgres = await start();
+    expect(runningPostgresUrl(dataDir)).toBe(postgres.url);
+    await postgres.stop();
+    expect(runningPostgresUrl(dataDir)).toBeUndefined();
   });
 
   it('keeps the data when it is stopped and started again', async () => {

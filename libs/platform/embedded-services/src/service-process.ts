@@ -69,6 +69,12 @@ export function isServiceDirOwned(dir: string): boolean {
   return record !== undefined && isRunning(record.owner);
 }
 
+/** The service that is recorded in `dir` runs, whoever owns it. */
+export function serviceRunsIn(dir: string): boolean {
+  const service = readRecord(dir)?.service;
+  return service !== undefined && isRunning(service);
+}
+
 export interface ServiceCommand {
   /** A folder had by {@link claimServiceDir}. */
   readonly dir: string;

@@ -1,3 +1,4 @@
+import { createServer } from 'node:net';
 import { ConfigError, type SettingName } from '@answerline/config';
 
 /**
@@ -12,6 +13,23 @@ export async function listenOn<T>(setting: SettingName, listen: () => Promise<T>
   } catch (error) {
     throw listenProblem(error, setting) ?? error;
   }
+}
+
+/**
+ * Listens and lets go again, so that a start which cannot get its port fails before anything slow was started. Another program
+ * may still take the port afterwards.
+ * @throws ConfigError as {@link listenOn} does
+ */
+export async function requirePort(setting: SettingName, port: number, host: string): Promise<void> {
+  await listenOn(
+    setting,
+    () =>
+      new Promise<void>((resolve, reject) => {
+        const server = createServer();
+        server.once('error', reject);
+        server.listen(port, host, () => server.close(() => resolve()));
+      }),
+  );
 }
 
 /** The ConfigError for an error of listening, or undefined for any other error. */

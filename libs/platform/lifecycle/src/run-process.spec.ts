@@ -12,7 +12,7 @@ afterEach(() => {
 function runMain(body: string) {
   const script = `
     import { ConfigError } from '@answerline/config';
-    import { Transient } from '@answerline/errors';
+    import { InvalidInput, Transient } from '@answerline/errors';
     import { createLogger } from '@answerline/logging';
     import { listenOn, runProcess, startHealthServer } from '@answerline/lifecycle';
     const say = (text) => process.stdout.write(text + '\\n');
@@ -125,6 +125,13 @@ describe('runProcess', () => {
     const { output, ended } = runMain("throw new Error('broken');");
     expect(await ended).toBe(1);
     expect(output.err).toMatch(/^test: Start failed: Error: broken\n +at /);
+  });
+
+  it('says what its reader can mend in one line, without a log entry', async () => {
+    const { output, ended } = runMain(`${logger}
+      throw new InvalidInput('folder_in_use', 'The folder is in use.');`);
+    expect(await ended).toBe(1);
+    expect(output).toEqual({ out: '', err: 'test: The folder is in use. (folder_in_use)\n' });
   });
 
   it('ends with one line when another service is away, after the log has its cause', async () => {

@@ -1,5 +1,5 @@
 import { ConfigError } from '@answerline/config';
-import { AppError, Unexpected } from '@answerline/errors';
+import { AppError, InvalidInput, Unexpected } from '@answerline/errors';
 import { errorFields, type Logger } from '@answerline/logging';
 import { HealthRegistry } from './health-registry.ts';
 import { listenProblem } from './listen-on.ts';
@@ -25,9 +25,10 @@ export interface StartingProcess {
 
 /**
  * The life of a process, for its `main.ts`: starts it, and on SIGTERM, SIGINT or SIGHUP makes it unready at once, stops its
- * parts in reverse order within 25 s and exits 0 (1 if a part failed to stop). A second signal exits 1 at once.
- * A start that fails exits 1: a ConfigError is printed in plain lines, any other error is logged, and one that is no bug of
- * ours is also printed as one line. An unhandled rejection or an uncaught exception is logged and exits 1 at once.
+ * parts in reverse order within 25 s and exits 0 (1 if a part failed to stop). A second signal exits 1 at once. A process that was
+ * started with an IPC channel also stops when the channel is closed.
+ * A start that fails exits 1: a ConfigError and an InvalidInput are printed in plain lines, any other error is logged, and one
+ * that is no bug of ours is also printed as one line. An unhandled rejection or an uncaught exception is logged and exits 1 at once.
  */
 export function runProcess(options: {
   readonly name: string;
@@ -89,7 +90,8 @@ export function runProcess(options: {
     } catch (error) {
       if (signalledAt !== undefined || ended) return; // the stop that is under way took something from under the start
       const problem = listenProblem(error) ?? error;
-      if (!(problem instanceof ConfigError)) logFailure(error, 'Start failed');
+      // What its reader can mend is one line and no stack.
+      if (!(problem instanceof ConfigError || problem instanceof InvalidInput)) logFailure(error, 'Start failed');
       plainLines(problem).forEach((line) => print(`${name}: ${line}`));
       health.beginStopping();
       await stopParts();
@@ -100,6 +102,10 @@ export function runProcess(options: {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => void onSignal(signal));
   }
+  process.on('disconnect', () => {
+    // Whoever started us has ended, perhaps by kill -9: nobody else would stop us.
+    if (signalledAt === undefined) void onSignal('SIGTERM');
+  });
   const onCrash = (error: unknown) => {
     logFailure(error, 'Crashed');
     exit(1);
