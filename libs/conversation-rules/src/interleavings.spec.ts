@@ -312,6 +312,11 @@ class World {
       return false;
     }
     if (verdict.type !== 'again') return true;
+    if (this.apply({ type: 'step_back', now: this.now, fence: worker.fence }).type === 'noted') {
+      this.forgetTurn(worker);
+      reach('a worker steps back');
+      return false;
+    }
     reach('a worker starts over');
     worker.read = this.conversation.inboundSeq;
     worker.plan = this.plan(worker, this.now % 7);

@@ -364,6 +364,31 @@ describe('a turn that is given back', () => {
   });
 });
 
+describe('a turn that its worker steps back from', () => {
+  const stepBack = { type: 'step_back', now: T + 3_000, fence: 1 } as const;
+
+  it('is claimed when the window of what came meanwhile is over, and that claim does not count twice', () => {
+    const newer = decideTurn(claimed(), aMessage({ now: T + 2_500 })).state;
+    const { state, verdict } = decideTurn(newer, stepBack);
+    expect(verdict).toEqual({ type: 'noted' });
+    expect(state).toEqual({ ...newer, leaseUntil: null, claims: 0 });
+    expect(decideTurn(state, { type: 'claim', now: state.dueAt ?? 0 }).verdict).toMatchObject({
+      type: 'claimed',
+      read: 2,
+    });
+  });
+
+  it('is started over at once when the window is over already', () => {
+    const state = { ...claimed(), dueAt: T + 3_000 };
+    expect(decideTurn(state, stepBack)).toEqual({ state, verdict: { type: 'again' } });
+  });
+
+  it('by a worker that lost it stays with the other', () => {
+    const state = { ...claimed(), fence: 2, dueAt: T + 9_000 };
+    expect(decideTurn(state, stepBack)).toEqual({ state, verdict: { type: 'stop' } });
+  });
+});
+
 describe('a take-over', () => {
   it('closes what waited as human_held, under a new epoch, and nothing is due', () => {
     const waiting = after([aMessage(), aMessage({ now: T + 300 }), { type: 'claim', now: T + 2_000 }]);

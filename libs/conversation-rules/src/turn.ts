@@ -99,6 +99,8 @@ export type TurnFact =
     }
   /** The worker gives the turn back, to be claimed again at `dueAt`. */
   | { readonly type: 'give_back'; readonly fence: number; readonly dueAt: number }
+  /** The worker was told `again` and may wait: what came meanwhile can be in disorder until its quiet window is over. */
+  | { readonly type: 'step_back'; readonly now: number; readonly fence: number }
   | { readonly type: 'take_over'; readonly mutedUntil: number | null }
   | { readonly type: 'hand_back' }
   | { readonly type: 'opt_out'; readonly now: number }
@@ -198,6 +200,13 @@ export function decideTurn(state: ConversationState, fact: TurnFact): TurnDecisi
       // A take-over may have closed the turn meanwhile: then nothing waits, and nothing must become due.
       const waits = state.inboundSeq > state.answeredSeq;
       return { state: { ...state, leaseUntil: null, dueAt: waits ? fact.dueAt : null }, verdict: { type: 'noted' } };
+    }
+    case 'step_back': {
+      if (fact.fence !== state.fence) return { state, verdict: { type: 'stop' } };
+      if (state.dueAt === null || state.dueAt <= fact.now) return { state, verdict: { type: 'again' } };
+      // Its worker is well, so this claim does not count against the turn.
+      const claims = Math.max(0, state.claims - 1);
+      return { state: { ...state, leaseUntil: null, claims }, verdict: { type: 'noted' } };
     }
     case 'take_over':
       return close({ ...state, owner: 'human', epoch: state.epoch + 1, mutedUntil: fact.mutedUntil }, 'human_held');

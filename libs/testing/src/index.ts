@@ -7,3 +7,12 @@ export { startTestNats, type TestNats } from './test-nats.ts';
 export { createTestDatabase, testPostgresUrl, type TestDatabase } from './test-postgres.ts';
 export { describeKnowledgeIndex } from './knowledge-index-conformance.ts';
 export { seedChannel, type SeededChannel, type SeedOptions } from './seed.ts';
+export {
+  seedConversation,
+  seedMessages,
+  seedReply,
+  type SeededConversation,
+  type SeededMessage,
+  type SeededReply,
+} from './seed-conversation.ts';
+export { startTestSandbox, type TestSandbox } from './test-sandbox.ts';

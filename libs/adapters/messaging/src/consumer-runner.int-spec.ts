@@ -401,6 +401,24 @@ describe('failures', () => {
     expect(done).toBe(50);
   });
 
+  it('stops at once while it is asking for its dependencies', async () => {
+    const answer = Promise.withResolvers<boolean>();
+    let asked = 0;
+    const consumer = await start({
+      dependenciesUp: () => {
+        asked += 1;
+        return answer.promise;
+      },
+      handle: async () => undefined,
+    });
+    expect(asked).toBe(1);
+    const startedAt = performance.now();
+    const stopped = consumer.stop(5_000);
+    answer.resolve(true);
+    await stopped;
+    expect(performance.now() - startedAt).toBeLessThan(2_500);
+  });
+
   it('pulls no more while a dependency is down, and goes on by itself', async () => {
     let up = true;
     let asked = 0;
@@ -535,6 +553,58 @@ describe('dead letters', () => {
     const rest = await bus.listDeadLetters({ limit: 3, afterSequence: first.at(-1)?.sequence ?? 0 });
     expect([first.length, rest.length]).toEqual([3, 2]);
     expect(new Set([...first, ...rest].map((one) => one.deadLetter.streamSequence)).size).toBe(5);
+  });
+});
+
+describe('an ordered consumer', () => {
+  /** Takes messages as a process that dies without a word: no working, no nak. */
+  async function takeAndDie(count: number): Promise<string[]> {
+    const raw = await rawManager();
+    const consumer = await raw.manager.jetstream().consumers.get('WEBHOOKS', consumerName);
+    const taken: string[] = [];
+    for (let n = 0; n < count; n += 1) taken.push((await consumer.next())?.string() ?? '');
+    await raw.close();
+    return taken;
+  }
+
+  it('gets at once, and before what is newer, what a killed process took along', async () => {
+    await reconcileConsumer(60_000);
+    await publish(['1', '2', '3', '4']);
+    expect(await takeAndDie(3)).toEqual(['1', '2', '3']);
+    await publish(['5']);
+    const seen: string[] = [];
+    const consumer = await start({ ordered: true, handle: async (batch) => void seen.push(...texts(batch)) });
+    await eventually(() => seen.length === 5, { what: 'all of them' });
+    await caughtUp();
+    await consumer.stop(1_000);
+    expect(seen).toEqual(['1', '2', '3', '4', '5']);
+  });
+
+  it('asks again after a reconnect, but not for what it holds itself', async () => {
+    await reconcileConsumer(60_000);
+    const gate = Promise.withResolvers<void>();
+    const seen: string[] = [];
+    const consumer = await start({
+      batchSize: 1,
+      ordered: true,
+      handle: async (batch) => {
+        seen.push(...texts(batch));
+        if (seen.length === 1) await gate.promise;
+      },
+    });
+    await publish(['1']);
+    await eventually(() => seen.length === 1, { what: 'the first' });
+    process.kill(nats.pid, 'SIGKILL');
+    await eventually(() => !bus.isConnected(), { what: 'the loss to be noticed' });
+    await nats.restart();
+    await eventually(() => bus.isConnected(), { what: 'the reconnect' });
+    await publish(['2', '3']);
+    await eventually(async () => (await bus.streamLag('WEBHOOKS', consumerName)).ackPending >= 2, { what: 'more' });
+    gate.resolve();
+    await eventually(() => seen.length === 3, { what: 'all of them' });
+    await caughtUp();
+    await consumer.stop(1_000);
+    expect(seen).toEqual(['1', '2', '3']);
   });
 });
 

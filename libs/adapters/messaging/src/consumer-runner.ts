@@ -14,6 +14,13 @@ const maxFailures = 5;
 const dependencyPollMs = 1_000;
 /** How many bytes of messages a consumer holds at most: about ten of the largest bodies, thousands of usual ones. */
 const maxHeldBytes = 40 * 1024 * 1024;
+/**
+ * How far back a lost message is asked for. A consumer waits for 512 at most, but one that is held for long keeps the floor
+ * far behind the rest.
+ */
+const maxLostRange = 20_000;
+/** How long the server may take to hear of them. */
+const askTimeoutMs = 2_000;
 /** The largest message of any stream (4 MiB) with its subject and headers: below this there is no room for a request. */
 const largestMessageBytes = 5 * 1024 * 1024;
 
@@ -25,6 +32,12 @@ export interface ConsumerOptions {
   readonly batchSize: number;
   /** How many calls of `handle` run at once. With 1, messages come in stream order. */
   readonly concurrency: number;
+  /**
+   * Order matters: what a process took along when it was killed, or a connection when it broke, is asked for at once, at the
+   * start and after a reconnect. Else it comes only after ack_wait, behind all that was published meanwhile. What another
+   * living process holds at that moment is done twice.
+   */
+  readonly ordered?: boolean;
   /**
    * Does the work; must be safe to run twice. When it returns, the batch is acknowledged. When it throws for several
    * messages, each is done alone. When it throws for one: InvalidInput makes a dead letter at once; Transient holds the
@@ -45,9 +58,20 @@ export interface ConsumerOptions {
 export interface RunnerContext {
   readonly connection: NatsConnection;
   readonly ackWaitMs: number;
+  /** What was handed out and is not settled, here or elsewhere. */
+  readonly unsettled: () => Promise<Unsettled>;
   /** Stores the dead letter; resolves only when the stream acknowledged it. */
   readonly storeDeadLetter: (delivery: Delivery, attempts: number, errorCode: string) => Promise<void>;
   readonly now: () => number;
+}
+
+/** What a consumer waits for: `count` of the messages above `above` up to `upTo`, by stream sequence. */
+export interface Unsettled {
+  readonly count: number;
+  readonly above: number;
+  readonly upTo: number;
+  /** The number of the latest delivery. */
+  readonly delivery: number;
 }
 
 /** A message that we have and have not settled. */
@@ -108,12 +132,12 @@ export class ConsumerRunner {
     // A third of ack_wait: two of these may be lost before the message is handed to somebody else.
     this.#working = setInterval(() => this.#reportWorking(), context.ackWaitMs / 3);
     this.#workers = Array.from({ length: options.concurrency }, () => this.#work());
-    this.#window.pull();
+    void this.#askForLost().then(() => this.#window.pull());
   }
 
   /** The connection is back. */
   reconnected(): void {
-    this.#window.renew();
+    void this.#askForLost().then(() => this.#window.renew());
   }
 
   /**
@@ -177,6 +201,29 @@ export class ConsumerRunner {
     this.#wakeUp();
   }
 
+  /** See `ordered`. A nak makes the server hand a message out again at once, and before newer ones. */
+  async #askForLost(): Promise<void> {
+    const { stream, consumer, ordered } = this.#options;
+    if (ordered !== true) return;
+    try {
+      const { count, above, upTo, delivery } = await this.#context.unsettled();
+      if (count === 0) return;
+      const receipts: string[] = [];
+      for (let sequence = Math.max(above + 1, upTo - maxLostRange); sequence <= upTo; sequence += 1) {
+        // The receipt that the lost delivery had (see toDelivery). The server passes over what it does not wait for.
+        const receipt = `$JS.ACK.${stream}.${consumer}.1.${String(sequence)}.${String(delivery)}.0.0`;
+        if (!this.#held.has(sequence)) receipts.push(receipt);
+      }
+      const { connection } = this.#context;
+      const last = receipts.pop();
+      for (const receipt of receipts) connection.publish(receipt, acknowledgement.giveBack);
+      // An answer to the last one says that all were heard, so that no pull comes first.
+      if (last !== undefined) await connection.request(last, acknowledgement.giveBack, { timeout: askTimeoutMs });
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'Lost messages could not be asked for; they come after ack_wait');
+    }
+  }
+
   #nextBatch(): Held[] {
     const firstAlone = this.#ready.findIndex((held) => held.alone);
     if (firstAlone === 0) return this.#ready.splice(0, 1);
@@ -188,8 +235,12 @@ export class ConsumerRunner {
 
   async #work(): Promise<void> {
     while (!this.#stopping) {
-      if (this.#suspicious) await this.#dependenciesAreUp();
-      const batch = this.#stopping ? [] : this.#nextBatch();
+      if (this.#suspicious) {
+        await this.#dependenciesAreUp();
+        // Stop may have been asked for meanwhile; its wake-up has passed.
+        continue;
+      }
+      const batch = this.#nextBatch();
       if (batch.length === 0) {
         await this.#wake.promise;
         continue;

@@ -21,7 +21,7 @@ import {
 } from '@answerline/contracts';
 import { InvalidInput, Transient, Unexpected } from '@answerline/errors';
 import { currentCorrelationId, type Logger } from '@answerline/logging';
-import { ConsumerRunner, type ConsumerOptions } from './consumer-runner.ts';
+import { ConsumerRunner, type ConsumerOptions, type Unsettled } from './consumer-runner.ts';
 import { deadLetterStream, readDeadLetters, readForReplay, replayId, type StoredDeadLetter } from './dead-letters.ts';
 import { delay } from './delay.ts';
 import { type Delivery } from './delivery.ts';
@@ -258,6 +258,7 @@ export class MessageBus {
       connection: this.#connection,
       // The server's own default is 30 s.
       ackWaitMs: info.config.ack_wait === undefined ? 30_000 : millis(info.config.ack_wait),
+      unsettled: () => this.#unsettled(options.stream, options.consumer),
       storeDeadLetter: (delivery, attempts, errorCode) => this.#storeDeadLetter(options, delivery, attempts, errorCode),
       now: this.#now,
     });
@@ -312,6 +313,18 @@ export class MessageBus {
       deadline.cancel();
     }
     if (!this.#connection.isClosed()) await this.#connection.close();
+  }
+
+  async #unsettled(stream: string, consumer: string): Promise<Unsettled> {
+    const { num_ack_pending, ack_floor, delivered } = await this.#ask(() =>
+      this.#manager.consumers.info(stream, consumer),
+    );
+    return {
+      count: num_ack_pending,
+      above: ack_floor.stream_seq,
+      upTo: delivered.stream_seq,
+      delivery: delivered.consumer_seq,
+    };
   }
 
   async #storeDeadLetter(

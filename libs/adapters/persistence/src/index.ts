@@ -27,3 +27,4 @@ export { OutboxRelay, type PublishEvent } from './outbox-relay.ts';
 export { applySendFacts, lockSends, type SendChange, type SendFactEntry, type StoredSend } from './sends.ts';
 export { WorkspaceData, WorkspaceRows, type Page } from './workspace-data.ts';
 export { ms, timestamp } from './sql-time.ts';
+export { findStuckWork, type StuckWork } from './stuck-work.ts';

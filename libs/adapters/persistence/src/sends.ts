@@ -21,6 +21,8 @@ export interface StoredSend {
   readonly conversationId: string;
   readonly replyId: string;
   readonly state: SendState;
+  /** Attempts of which Meta's message id is known. */
+  readonly namedAttempts: ReadonlySet<string>;
 }
 
 export interface SendFactEntry {
@@ -51,7 +53,7 @@ interface SendRow {
   failure: string | null;
   pair_refusals: number;
   retrying_since: number | null;
-  attempts: { id: string; phase: AttemptState['phase']; startedAt: number }[];
+  attempts: { id: string; phase: AttemptState['phase']; startedAt: number; isNamed: boolean }[];
 }
 
 /** Reads sends with their attempts, oldest first, and locks the sends. The caller holds the conversations' locks. */
@@ -61,7 +63,8 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
       name: 'lock-sends',
       text: `SELECT s.id, s.workspace_id, s.channel_id, s.conversation_id, s.reply_id, s.author, s.epoch, s.phase,
                     ${ms('s.due_at')} AS due_at, s.delivery, s.failure, s.pair_refusals, ${ms('s.retrying_since')} AS retrying_since,
-                    coalesce((SELECT json_agg(json_build_object('id', a.id, 'phase', a.phase, 'startedAt', ${ms('a.started_at')})
+                    coalesce((SELECT json_agg(json_build_object('id', a.id, 'phase', a.phase, 'startedAt', ${ms('a.started_at')},
+                                                                'isNamed', a.provider_message_id IS NOT NULL)
                                               ORDER BY a.number)
                               FROM attempts a WHERE a.send_id = s.id), '[]') AS attempts
              FROM (SELECT * FROM sends WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE) s`,
@@ -82,12 +85,13 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
           epoch: row.epoch,
           phase: row.phase,
           dueAt: row.due_at,
-          attempts: row.attempts,
+          attempts: row.attempts.map(({ id, phase, startedAt }) => ({ id, phase, startedAt })),
           delivery: row.delivery,
           failure: row.failure,
           pairRefusals: row.pair_refusals,
           retryingSince: row.retrying_since,
         },
+        namedAttempts: new Set(row.attempts.filter(({ isNamed }) => isNamed).map(({ id }) => id)),
       },
     ]),
   );
@@ -114,11 +118,11 @@ export async function applySendFacts(sql: Sql, entries: readonly SendFactEntry[]
     stored.set(sendId, { ...send, state: decision.state });
     if (decision.call) calls.add(sendId);
     const attemptId = 'attemptId' in fact ? fact.attemptId : null;
-    if (attemptId !== null && providerMessageId !== undefined) providerIds.set(attemptId, providerMessageId);
+    const isNews = attemptId !== null && !send.namedAttempts.has(attemptId);
+    if (isNews && providerMessageId !== undefined) providerIds.set(attemptId, providerMessageId);
   }
   const changed = [...stored.values()].filter((send) => send.state !== before.get(send.id));
-  await storeSends(sql, changed);
-  await storeAttempts(sql, changed, before, providerIds);
+  await storeSends(sql, changed, before, providerIds);
   // An attempt that turns out not to have been sent may end the doubt about a send that was over already.
   const ended = changed.filter(
     ({ id, state }) =>
@@ -132,18 +136,43 @@ export async function applySendFacts(sql: Sql, entries: readonly SendFactEntry[]
   }));
 }
 
-async function storeSends(sql: Sql, sends: readonly StoredSend[]): Promise<void> {
+/** Sends and their attempts in one statement. */
+async function storeSends(
+  sql: Sql,
+  sends: readonly StoredSend[],
+  before: ReadonlyMap<string, SendState>,
+  providerIds: ReadonlyMap<string, string>,
+): Promise<void> {
   if (sends.length === 0) return;
+  const attempts = sends.flatMap((send) =>
+    send.state.attempts
+      .map((attempt, place) => ({ send, attempt, number: place + 1 }))
+      .filter(({ attempt, number }) => {
+        const was = before.get(send.id)?.attempts[number - 1];
+        return was?.phase !== attempt.phase || providerIds.has(attempt.id);
+      }),
+  );
   const of = <Value>(pick: (send: StoredSend) => Value): Value[] => sends.map(pick);
+  const ofAttempts = <Value>(pick: (row: (typeof attempts)[number]) => Value): Value[] => attempts.map(pick);
   await sql.query(
     {
       name: 'store-sends',
-      text: `UPDATE sends AS s
-             SET phase = v.phase, due_at = ${timestamp('v.due_at')}, delivery = v.delivery, failure = v.failure,
-                 pair_refusals = v.pair_refusals, retrying_since = ${timestamp('v.retrying_since')}
-             FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::text[], $5::text[], $6::int[], $7::float8[])
-               AS v(id, phase, due_at, delivery, failure, pair_refusals, retrying_since)
-             WHERE s.id = v.id`,
+      text: `WITH stored AS (
+               UPDATE sends AS s
+               SET phase = v.phase, due_at = ${timestamp('v.due_at')}, delivery = v.delivery, failure = v.failure,
+                   pair_refusals = v.pair_refusals, retrying_since = ${timestamp('v.retrying_since')}
+               FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::text[], $5::text[], $6::int[], $7::float8[])
+                 AS v(id, phase, due_at, delivery, failure, pair_refusals, retrying_since)
+               WHERE s.id = v.id
+             )
+             INSERT INTO attempts AS a (id, workspace_id, channel_id, send_id, number, phase, started_at, ended_at, provider_message_id, code)
+             SELECT v.id, v.workspace_id, v.channel_id, v.send_id, v.number, v.phase, ${timestamp('v.started_at')},
+                    CASE WHEN v.phase = 'calling' THEN NULL ELSE clock_timestamp() END, v.provider_message_id, v.code
+             FROM unnest($8::uuid[], $9::uuid[], $10::uuid[], $11::uuid[], $12::int[], $13::text[], $14::float8[], $15::text[], $16::text[])
+               AS v(id, workspace_id, channel_id, send_id, number, phase, started_at, provider_message_id, code)
+             ON CONFLICT (id) DO UPDATE
+             SET phase = excluded.phase, ended_at = excluded.ended_at, code = excluded.code,
+                 provider_message_id = coalesce(a.provider_message_id, excluded.provider_message_id)`,
     },
     [
       of(({ id }) => id),
@@ -153,47 +182,15 @@ async function storeSends(sql: Sql, sends: readonly StoredSend[]): Promise<void>
       of(({ state }) => state.failure),
       of(({ state }) => state.pairRefusals),
       of(({ state }) => state.retryingSince),
-    ],
-  );
-}
-
-async function storeAttempts(
-  sql: Sql,
-  sends: readonly StoredSend[],
-  before: ReadonlyMap<string, SendState>,
-  providerIds: ReadonlyMap<string, string>,
-): Promise<void> {
-  const rows = sends.flatMap((send) =>
-    send.state.attempts.map((attempt, place) => ({ send, attempt, number: place + 1 })),
-  );
-  const changed = rows.filter(({ send, attempt, number }) => {
-    const was = before.get(send.id)?.attempts[number - 1];
-    return was?.phase !== attempt.phase || providerIds.has(attempt.id);
-  });
-  if (changed.length === 0) return;
-  const of = <Value>(pick: (row: (typeof changed)[number]) => Value): Value[] => changed.map(pick);
-  await sql.query(
-    {
-      name: 'store-attempts',
-      text: `INSERT INTO attempts AS a (id, workspace_id, channel_id, send_id, number, phase, started_at, ended_at, provider_message_id, code)
-             SELECT v.id, v.workspace_id, v.channel_id, v.send_id, v.number, v.phase, ${timestamp('v.started_at')},
-                    CASE WHEN v.phase = 'calling' THEN NULL ELSE clock_timestamp() END, v.provider_message_id, v.code
-             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::float8[], $8::text[], $9::text[])
-               AS v(id, workspace_id, channel_id, send_id, number, phase, started_at, provider_message_id, code)
-             ON CONFLICT (id) DO UPDATE
-             SET phase = excluded.phase, ended_at = excluded.ended_at, code = excluded.code,
-                 provider_message_id = coalesce(a.provider_message_id, excluded.provider_message_id)`,
-    },
-    [
-      of(({ attempt }) => attempt.id),
-      of(({ send }) => send.workspaceId),
-      of(({ send }) => send.channelId),
-      of(({ send }) => send.id),
-      of(({ number }) => number),
-      of(({ attempt }) => attempt.phase),
-      of(({ attempt }) => attempt.startedAt),
-      of(({ attempt }) => providerIds.get(attempt.id) ?? null),
-      of(({ send, attempt }) =>
+      ofAttempts(({ attempt }) => attempt.id),
+      ofAttempts(({ send }) => send.workspaceId),
+      ofAttempts(({ send }) => send.channelId),
+      ofAttempts(({ send }) => send.id),
+      ofAttempts(({ number }) => number),
+      ofAttempts(({ attempt }) => attempt.phase),
+      ofAttempts(({ attempt }) => attempt.startedAt),
+      ofAttempts(({ attempt }) => providerIds.get(attempt.id) ?? null),
+      ofAttempts(({ send, attempt }) =>
         attempt.phase === 'calling' || attempt.phase === 'accepted' ? null : send.state.failure,
       ),
     ],

@@ -27,9 +27,9 @@ const PREFIX_LENGTH = 9;
 @Injectable()
 export class CreateWorkspace {
   readonly #database: Database;
-  readonly #options: GatewayOptions;
+  readonly #options: Pick<GatewayOptions, 'defaultPlan'>;
 
-  constructor(database: Database, @Inject(GATEWAY_OPTIONS) options: GatewayOptions) {
+  constructor(database: Database, @Inject(GATEWAY_OPTIONS) options: Pick<GatewayOptions, 'defaultPlan'>) {
     this.#database = database;
     this.#options = options;
   }

@@ -15,6 +15,8 @@ export function consumeWebhooks(bus: MessageBus, database: Database, logger: Log
     batchSize: BATCH_SIZE,
     // In the order of the stream; another process may store other bodies at the same time, row locks keep them apart.
     concurrency: 1,
+    // Messages of a contact must not overtake those that a killed ingest had begun to store.
+    ordered: true,
     handle: async (deliveries) => ring(bus, await storeWebhooks.execute(deliveries)),
     dependenciesUp: () => database.isUp(),
     logger,

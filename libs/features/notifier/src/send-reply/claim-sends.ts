@@ -1,12 +1,14 @@
 import { decideSend, type SendFact } from '@answerline/conversation-rules';
 import { applySendFacts, ms, newId, timestamp, type Database, type Sql } from '@answerline/persistence';
 import { type WhatsAppIdentity } from '@answerline/whatsapp';
-import { takeFromBudget } from './pace.ts';
+import { PACE_LOOKAHEAD_MS, takeFromBudget } from './pace.ts';
 
 /** A send that is to be called now. Its attempt is committed. */
 export interface ClaimedSend {
   readonly id: string;
   readonly attemptId: string;
+  /** 1 for the first call of this send. */
+  readonly attemptNumber: number;
   readonly workspaceId: string;
   readonly channelId: string;
   readonly conversationId: string;
@@ -48,7 +50,7 @@ export interface ClaimRound {
   readonly calls: readonly ClaimedSend[];
   /** Another process took from the same number's budget, or sends ended without a call: look again at once. */
   readonly again: boolean;
-  /** When the first number that has used up its budget may send again; ms from now, or null. */
+  /** When the first number that has used up its budget may send more; ms from now, or null. */
   readonly retryInMs: number | null;
 }
 
@@ -91,7 +93,7 @@ async function findCandidates(sql: Sql, limit: number): Promise<CandidateRow[]> 
              LEFT JOIN channel_pacing p ON p.channel_id = s.channel_id
              WHERE s.phase IN ('pending', 'retry') AND s.due_at <= now()
                AND ch.send_hold_code IS NULL AND ch.access_token_ciphertext IS NOT NULL
-               AND (p.free_at IS NULL OR p.free_at <= now() + interval '50 milliseconds')
+               AND (p.free_at IS NULL OR p.free_at <= now() + interval '${String(PACE_LOOKAHEAD_MS)} milliseconds')
                AND NOT EXISTS (SELECT 1 FROM sends o WHERE o.conversation_id = s.conversation_id AND o.position < s.position
                                  AND o.phase IN ('pending', 'retry', 'sending', 'unknown'))
              ORDER BY s.due_at LIMIT $1
@@ -141,20 +143,19 @@ function pace(rows: readonly CandidateRow[]): {
 } {
   const granted: CandidateRow[] = [];
   const paces = new Map<string, ChannelPace>();
-  let retryInMs: number | null = null;
+  const nextInMs = new Map<string, number>();
   for (const row of rows) {
     const seen = paces.get(row.channel_id);
     const freeAt = seen?.freeAt ?? row.free_at;
     const taken = takeFromBudget({ messagesPerSecond: row.messages_per_second, freeAt }, 1, row.now);
-    if (taken.granted === 0) {
-      const waitMs = 1000 / row.messages_per_second;
-      retryInMs = Math.min(retryInMs ?? waitMs, waitMs);
-      continue;
-    }
+    nextInMs.set(row.channel_id, taken.nextInMs);
+    if (taken.granted === 0) continue;
     paces.set(row.channel_id, { workspaceId: row.workspace_id, version: row.pace_version ?? 0, freeAt: taken.freeAt });
     granted.push(row);
   }
-  return { granted, paces, retryInMs };
+  // Also when all were granted: the next round may pass the number over, and would not know how long.
+  const waits = [...nextInMs.values()].filter((waitMs) => waitMs > 0);
+  return { granted, paces, retryInMs: waits.length > 0 ? Math.min(...waits) : null };
 }
 
 /**
@@ -169,7 +170,7 @@ async function startAttempts(
   if (rows.length === 0) return [];
   const channels = [...paces];
   const attemptIds = new Map(rows.map((row) => [row.id, newId()]));
-  const started = await sql.query<{ id: string }>(
+  const started = await sql.query<{ id: string; number: number }>(
     {
       name: 'start-attempts',
       text: `WITH paced AS (
@@ -191,7 +192,7 @@ async function startAttempts(
              SELECT c.attempt_id, c.workspace_id, c.channel_id, c.id,
                     1 + (SELECT count(*) FROM attempts a WHERE a.send_id = c.id), 'calling', ${timestamp('$3::float8')}
              FROM claimed c
-             RETURNING send_id AS id`,
+             RETURNING send_id AS id, number`,
     },
     [
       rows.map(({ id }) => id),
@@ -203,13 +204,14 @@ async function startAttempts(
       channels.map(([, { freeAt }]) => freeAt),
     ],
   );
-  const isStarted = new Set(started.map(({ id }) => id));
+  const numbers = new Map(started.map(({ id, number }) => [id, number]));
   return rows.flatMap((row) => {
-    const attemptId = attemptIds.get(row.id);
-    if (!isStarted.has(row.id) || attemptId === undefined) return [];
+    const [attemptId, attemptNumber] = [attemptIds.get(row.id), numbers.get(row.id)];
+    if (attemptId === undefined || attemptNumber === undefined) return [];
     return {
       id: row.id,
       attemptId,
+      attemptNumber,
       workspaceId: row.workspace_id,
       channelId: row.channel_id,
       conversationId: row.conversation_id,

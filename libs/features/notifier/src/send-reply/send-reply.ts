@@ -4,9 +4,9 @@ import { toAppError } from '@answerline/errors';
 import { type Logger } from '@answerline/logging';
 import { type Database, type SendChange } from '@answerline/persistence';
 import { type SecretBox } from '@answerline/secrets';
-import { recipientOf, type GraphClient, type SendOutcome } from '@answerline/whatsapp';
+import { recipientOf, type GraphClient, type RecipientAddress, type SendOutcome } from '@answerline/whatsapp';
 import { claimSends, type ClaimedSend } from './claim-sends.ts';
-import { storeNotCalled, storeOutcomes } from './store-outcomes.ts';
+import { storeNotCalled, storeOutcomes, storeUnaddressed } from './store-outcomes.ts';
 
 /** Rounds of one claim, while another process takes from the same number's budget. */
 const CLAIM_ROUNDS = 3;
@@ -53,7 +53,7 @@ export class SendReply {
       const claimedAt = this.#now();
       const { calls, again, retryInMs: paced } = await claimSends(this.#database, limit - jobs.length);
       jobs.push(...calls.map((send) => ({ send, claimedAt })));
-      retryInMs = paced;
+      if (paced !== null) retryInMs = Math.min(retryInMs ?? paced, paced);
       if (!again) break;
     }
     return { jobs, retryInMs };
@@ -70,7 +70,12 @@ export class SendReply {
       this.#logger.warn({ sendId: send.id }, 'A claimed send was not called in time; it is given back');
       return opensWay(await this.#store(() => storeNotCalled(this.#database, send, 'claim_too_old')));
     }
-    const outcome = await this.#call(send, startWithinMs);
+    const address = addressOf(send);
+    if (!address) {
+      this.#logger.warn({ sendId: send.id }, 'The contact has no address that WhatsApp can send to');
+      return opensWay(await this.#store(() => storeUnaddressed(this.#database, send)));
+    }
+    const outcome = await this.#call(send, address, startWithinMs);
     const changes = await this.#store(() => storeOutcomes(this.#database, [{ send, outcome }]));
     this.#logger.info(
       {
@@ -84,7 +89,7 @@ export class SendReply {
     return opensWay(changes);
   }
 
-  async #call(send: ClaimedSend, startWithinMs: number): Promise<SendOutcome> {
+  async #call(send: ClaimedSend, address: RecipientAddress, startWithinMs: number): Promise<SendOutcome> {
     let accessToken: string;
     try {
       accessToken = this.#secrets.open(send.accessTokenCiphertext, {
@@ -101,7 +106,7 @@ export class SendReply {
       phoneNumberId: send.phoneNumberId,
       accessToken,
       startWithinMs,
-      ...recipientOf(send.replyTo),
+      ...address,
       text: send.body,
       ...(send.quoteMessageId === null ? {} : { quoteMessageId: send.quoteMessageId }),
       callbackData: send.attemptId,
@@ -121,3 +126,12 @@ export class SendReply {
 }
 
 const opensWay = (changes: readonly SendChange[]): boolean => changes.some(({ send }) => isSettled(send.state.phase));
+
+/** Undefined when what Meta gave as the contact's address is none that it takes. */
+function addressOf({ replyTo }: ClaimedSend): RecipientAddress | undefined {
+  try {
+    return recipientOf(replyTo);
+  } catch {
+    return undefined;
+  }
+}

@@ -8,7 +8,7 @@ import {
   type SendFactEntry,
   type Sql,
 } from '@answerline/persistence';
-import { type SendOutcome } from '@answerline/whatsapp';
+import { retryDelayMs, type SendOutcome } from '@answerline/whatsapp';
 import { type ClaimedSend } from './claim-sends.ts';
 
 /** How the call of a claimed send ended. */
@@ -33,9 +33,12 @@ export async function storeOutcomes(database: Database, results: readonly CallRe
       sql,
       results.map((result) => entryOf(result, now)),
     );
-    await holdChannels(sql, results);
+    const renewed = await holdChannels(sql, results);
     const late = await takeUnmatchedStatuses(sql, results);
-    const moreChanges = await applySendFacts(sql, late);
+    const moreChanges = await applySendFacts(sql, [
+      ...renewed.map(({ send }): SendFactEntry => ({ sendId: send.id, fact: { type: 'reconnected', now } })),
+      ...late,
+    ]);
     return [...changes, ...moreChanges];
   });
 }
@@ -49,36 +52,61 @@ export async function storeNotCalled(database: Database, send: ClaimedSend, code
   });
 }
 
+/** Says that a claimed send cannot be called, now or later: there is nobody to send it to. */
+export async function storeUnaddressed(database: Database, send: ClaimedSend): Promise<SendChange[]> {
+  return database.transaction(async (sql) => {
+    const { now } = await lockConversations(sql, [send.conversationId]);
+    const { attemptId } = send;
+    return applySendFacts(sql, [
+      { sendId: send.id, fact: { type: 'refused', now, attemptId, retry: 'never', code: 'recipient_invalid' } },
+    ]);
+  });
+}
+
 function entryOf({ send, outcome }: CallResult, now: number): SendFactEntry {
   const { id: sendId, attemptId } = send;
   if (outcome.outcome === 'accepted') {
     return { sendId, fact: { type: 'accepted', attemptId }, providerMessageId: outcome.providerMessageId };
   }
-  return { sendId, fact: factOf(outcome, attemptId, now) };
+  return { sendId, fact: factOf(outcome, send, now) };
 }
 
-function factOf(outcome: Exclude<SendOutcome, { outcome: 'accepted' }>, attemptId: string, now: number): SendFact {
+function factOf(outcome: Exclude<SendOutcome, { outcome: 'accepted' }>, send: ClaimedSend, now: number): SendFact {
+  const { attemptId, attemptNumber } = send;
   switch (outcome.outcome) {
     case 'unknown':
       return { type: 'unanswered', attemptId };
     case 'not_sent':
       return { type: 'not_sent', now, attemptId, code: outcome.reason };
     case 'refused': {
-      const { retry, reason, retryAfterMs } = outcome.failure;
-      return { type: 'refused', now, attemptId, retry, code: reason, retryAfterMs };
+      const { retry, reason: code, retryAfterMs } = outcome.failure;
+      if (retry !== 'backoff') return { type: 'refused', now, attemptId, retry, code, retryAfterMs };
+      // Meta's table of errors says how long each kind of trouble lasts, and which are not worth many tries.
+      const waitMs = retryDelayMs(outcome.failure, attemptNumber, Math.random);
+      return waitMs === undefined
+        ? { type: 'refused', now, attemptId, retry: 'never', code }
+        : { type: 'refused', now, attemptId, retry, code, retryAfterMs: waitMs };
     }
   }
 }
 
-async function holdChannels(sql: Sql, results: readonly CallResult[]): Promise<void> {
-  for (const { send, outcome } of results) {
+/**
+ * Holds the numbers whose credentials were refused, as long as they are still those that were refused.
+ *
+ * @returns what was refused with credentials that have been replaced meanwhile: nobody else will let it go
+ */
+async function holdChannels(sql: Sql, results: readonly CallResult[]): Promise<CallResult[]> {
+  const renewed: CallResult[] = [];
+  for (const result of results) {
+    const { send, outcome } = result;
     if (outcome.outcome !== 'refused' || outcome.failure.retry !== 'after_reconnect') continue;
-    // Only while the credentials are still those that were refused.
-    await sql.query(
-      `UPDATE channels SET send_hold_code = $2, state = 'broken' WHERE id = $1 AND access_token_ciphertext = $3`,
+    const held = await sql.query(
+      `UPDATE channels SET send_hold_code = $2, state = 'broken' WHERE id = $1 AND access_token_ciphertext = $3 RETURNING id`,
       [send.channelId, outcome.failure.reason, send.accessTokenCiphertext],
     );
+    if (held.length === 0) renewed.push(result);
   }
+  return renewed;
 }
 
 /** Statuses that named a message of ours before we knew its id. */

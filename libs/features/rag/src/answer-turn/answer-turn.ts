@@ -6,22 +6,26 @@ import { type Answerer } from '@answerline/language-model';
 import { type Logger } from '@answerline/logging';
 import { type Database } from '@answerline/persistence';
 import { startLease } from '@answerline/work-queue';
-import { claimTurns, giveBack, renewLease, type Standing } from './claim-turns.ts';
+import { claimTurns, giveBack, renewLease, stepBack, type Standing } from './claim-turns.ts';
 import { commitTurn } from './commit-turn.ts';
 import { decideWithoutAnswer, languageOf, questionOf, resultOf, type TurnResult } from './decide-turn.ts';
 import { findPassages } from './find-passages.ts';
 import { readTurns, type Turn } from './read-turn.ts';
 import { type Receipt } from './receipt.ts';
 
-/** A turn that could not be answered this long after its claim gets the honest fallback. */
-const ANSWER_WITHIN_MS = 25_000;
-/** Pause before an answer that failed for want of the index or the model is tried again. */
-const RETRY_AFTER_MS = 1_000;
+/** How long things may take, in ms. */
+const LIMITS = {
+  /** A turn that could not be answered this long after its claim gets the honest fallback. */
+  answerWithinMs: 25_000,
+  /** Pause before an answer that failed for want of the index or the model is tried again. */
+  retryAfterMs: 1_000,
+  renewLeaseEveryMs: TURN_LEASE_RENEWAL_MS,
+} as const;
 /** Postgres was away when the turn was to be stored; the lease would lapse later than this. */
 const GIVE_BACK_FOR_MS = 2_000;
 
 /** What became of a claimed turn. */
-export type TurnEnd = 'committed' | 'stopped' | 'given_back';
+export type TurnEnd = 'committed' | 'stopped' | 'stepped_back' | 'given_back';
 
 /** Answers claimed turns. Each ends in one stored outcome, or is given back. */
 export class AnswerTurn {
@@ -30,6 +34,7 @@ export class AnswerTurn {
   readonly #answerer: Answerer;
   readonly #logger: Logger;
   readonly #now: () => number;
+  readonly #limits: Readonly<Record<keyof typeof LIMITS, number>>;
 
   constructor(parts: {
     readonly database: Database;
@@ -38,12 +43,15 @@ export class AnswerTurn {
     readonly logger: Logger;
     /** Milliseconds from any start; for durations only. */
     readonly now?: () => number;
+    /** Shorter ones, for tests. */
+    readonly limits?: Partial<Record<keyof typeof LIMITS, number>>;
   }) {
     this.#database = parts.database;
     this.#index = parts.index;
     this.#answerer = parts.answerer;
     this.#logger = parts.logger;
     this.#now = parts.now ?? (() => performance.now());
+    this.#limits = { ...LIMITS, ...parts.limits };
   }
 
   /** Takes up to `limit` due turns, so that nobody else does. */
@@ -56,19 +64,19 @@ export class AnswerTurn {
    * Answers one claimed turn. `signal` ends it early and gives it back. Throws only what is unexpected, after giving it back.
    */
   async execute(claimed: Turn, signal: AbortSignal): Promise<TurnEnd> {
-    const deadline = AbortSignal.timeout(ANSWER_WITHIN_MS);
+    const deadline = AbortSignal.timeout(this.#limits.answerWithinMs);
     try {
       for (let turn: Turn | undefined = claimed; turn; [turn] = await readTurns(this.#database, [turn])) {
         const { standing, result, receipt } = await this.#decide(turn, signal, deadline);
         if (standing === 'stop') return 'stopped';
-        if (standing === 'again') continue;
-        const verdict = await commitTurn(this.#database, turn, result, receipt);
+        const verdict = standing === 'again' ? standing : await commitTurn(this.#database, turn, result, receipt);
         this.#logger.info(
           { conversationId: turn.conversationId, first: turn.first, last: turn.read, outcome: result.outcome, verdict },
           'Turn decided',
         );
         if (verdict === 'committed') return 'committed';
         if (verdict === 'stop') return 'stopped';
+        if (await stepBack(this.#database, turn)) return 'stepped_back';
       }
       return 'stopped';
     } catch (error) {
@@ -92,7 +100,7 @@ export class AnswerTurn {
     let standing: Standing = 'keep';
     const superseded = new AbortController();
     const lease = startLease({
-      everyMs: TURN_LEASE_RENEWAL_MS,
+      everyMs: this.#limits.renewLeaseEveryMs,
       renew: async () => {
         standing = await renewLease(this.#database, turn);
         if (standing === 'again') superseded.abort();
@@ -131,7 +139,7 @@ export class AnswerTurn {
         const level = isWorthAnotherTry || deadline.aborted ? 'warn' : 'error';
         this.#logger[level]({ err: error, conversationId: turn.conversationId }, 'An answer could not be made');
         if (!isWorthAnotherTry) return { result: resultOf(turn, 'fallback'), receipt: null };
-        await delay(RETRY_AFTER_MS, undefined, { signal }).catch(() => undefined);
+        await delay(this.#limits.retryAfterMs, undefined, { signal }).catch(() => undefined);
       }
     }
   }
@@ -139,7 +147,7 @@ export class AnswerTurn {
   async #tryToAnswer(turn: Turn, signal: AbortSignal): Promise<{ result: TurnResult; receipt: Receipt }> {
     const question = questionOf(turn);
     const startedAt = this.#now();
-    const found = await abortable(findPassages(this.#index, this.#database, turn, question), signal);
+    const found = await abortable(() => findPassages(this.#index, this.#database, turn, question), signal);
     const foundAt = this.#now();
     const answer = await this.#answerer.answer({
       question,
@@ -168,13 +176,13 @@ export class AnswerTurn {
 const round = (milliseconds: number): number => Math.round(milliseconds * 10) / 10;
 
 /** The work's result, or a rejection as soon as the signal says so: an index that hangs must not hold a turn. */
-async function abortable<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+async function abortable<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
   signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();
   const onAbort = (): void => aborted.reject(signal.reason as Error);
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    return await Promise.race([work, aborted.promise]);
+    return await Promise.race([work(), aborted.promise]);
   } finally {
     signal.removeEventListener('abort', onAbort);
   }

@@ -40,6 +40,25 @@ export async function renewLease(sql: Sql, turn: Turn): Promise<Standing> {
   return row.is_stale ? 'again' : 'keep';
 }
 
+/**
+ * For a worker that is to start over because something newer came: releases the turn until the quiet window of that is over,
+ * because till then its messages may come in disorder, and an answer to the later one would leave the earlier one behind.
+ *
+ * @returns false when the window is over already, or the claim is lost: read again at once
+ */
+export async function stepBack(sql: Sql, claim: TurnClaim): Promise<boolean> {
+  const rows = await sql.query(
+    {
+      name: 'step-back',
+      text: `UPDATE conversations SET lease_until = NULL, claims = greatest(claims - 1, 0)
+             WHERE id = $1 AND fence = $2 AND lease_until IS NOT NULL AND due_at > clock_timestamp()
+             RETURNING id`,
+    },
+    [claim.conversationId, claim.fence],
+  );
+  return rows.length > 0;
+}
+
 /** Gives a claim back, to be taken again in `inMs`. A claim that was lost is nobody's to give. */
 export async function giveBack(sql: Sql, claim: TurnClaim, inMs: number): Promise<void> {
   await sql.query(

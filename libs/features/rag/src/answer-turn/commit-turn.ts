@@ -27,33 +27,40 @@ export async function commitTurn(
   result: TurnResult,
   receipt: Receipt | null,
 ): Promise<CommitVerdict> {
+  const parts = partsOf(result.reply);
   return database.transaction(async (sql) => {
-    const position = await compareAndSet(sql, turn, result.reply?.author ?? null);
+    const position = await compareAndSet(sql, turn, { speaks: result.reply?.author ?? null, parts: parts.length });
     if (position === null) return standing(sql, turn);
     const turnId = newId();
-    const isRefused = isCounted(result.reply) && !(await debit(sql, turn));
-    const { outcome, reply } = isRefused ? resultOf(turn, 'over_quota') : result;
-    await sql.query(
-      {
-        name: 'insert-turn',
-        text: `INSERT INTO turns (id, workspace_id, conversation_id, first_number, last_number, outcome, epoch)
-               VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-      },
-      [turnId, turn.workspaceId, turn.conversationId, turn.first, turn.read, outcome, turn.epoch],
-    );
-    const epoch = outcome === 'handed_off' ? await handOff(sql, turn, turnId) : turn.epoch;
-    if (reply) await insertReply(sql, { turn, turnId, epoch, position, reply, receipt, isDebited: isCounted(reply) });
+    const epoch = result.outcome === 'handed_off' ? await handOff(sql, turn, turnId) : turn.epoch;
+    const place = { turn, turnId, epoch, position };
+    if (!(await insertTurn(sql, place, { ...result, parts, receipt, isDebited: isCounted(result.reply) }))) {
+      const refused = resultOf(turn, 'over_quota');
+      const refusal = partsOf(refused.reply);
+      await insertTurn(sql, place, { ...refused, parts: refusal, receipt, isDebited: false });
+      const taken = position + refusal.length - 1;
+      await sql.query('UPDATE conversations SET send_seq = $2 WHERE id = $1', [turn.conversationId, taken]);
+    }
     return 'committed';
   });
 }
 
-/** The one statement that decides who commits. Returns the first free send position, or null. */
-async function compareAndSet(sql: Sql, turn: Turn, speaks: 'ai' | 'system' | null): Promise<number | null> {
-  const [row] = await sql.query<{ send_seq: number }>(
+/** What a reply is sent as, in WhatsApp's form. */
+function partsOf(reply: PlannedReply | null): string[] {
+  return reply ? splitForWhatsApp(toWhatsAppText(reply.text)) : [];
+}
+
+/** The one statement that decides who commits. Returns the first of the positions that it takes for sends, or null. */
+async function compareAndSet(
+  sql: Sql,
+  turn: Turn,
+  reply: { readonly speaks: 'ai' | 'system' | null; readonly parts: number },
+): Promise<number | null> {
+  const [row] = await sql.query<{ position: number }>(
     {
       name: 'commit-turn',
       text: `UPDATE conversations AS c
-             SET answered_seq = $4, lease_until = NULL, claims = 0,
+             SET answered_seq = $4, lease_until = NULL, claims = 0, send_seq = c.send_seq + $8,
                  due_at = CASE WHEN c.inbound_seq = $4 THEN NULL ELSE c.due_at END,
                  first_unanswered_at = CASE WHEN c.inbound_seq = $4 THEN NULL ELSE coalesce(
                    (SELECT min(m.received_at) FROM messages m WHERE m.conversation_id = c.id AND m.number > $4), clock_timestamp()) END
@@ -62,11 +69,11 @@ async function compareAndSet(sql: Sql, turn: Turn, speaks: 'ai' | 'system' | nul
                AND c.answered_seq = $7 - 1
                AND ($5::text IS NULL OR EXISTS (SELECT 1 FROM channels ch JOIN chatbots b ON b.id = ch.chatbot_id
                                                 WHERE ch.id = c.channel_id AND ch.answers AND (b.ai_enabled OR $5 = 'system')))
-             RETURNING c.send_seq`,
+             RETURNING c.send_seq - $8 + 1 AS position`,
     },
-    [turn.conversationId, turn.fence, turn.epoch, turn.read, speaks, TURN_PATIENCE_MS, turn.first],
+    [turn.conversationId, turn.fence, turn.epoch, turn.read, reply.speaks, TURN_PATIENCE_MS, turn.first, reply.parts],
   );
-  return row ? row.send_seq + 1 : null;
+  return row?.position ?? null;
 }
 
 async function standing(sql: Sql, turn: Turn): Promise<CommitVerdict> {
@@ -75,21 +82,6 @@ async function standing(sql: Sql, turn: Turn): Promise<CommitVerdict> {
     [turn.conversationId, turn.fence, turn.epoch],
   );
   return rows.length > 0 ? 'again' : 'stop';
-}
-
-/** Takes one reply from the month's quota. False: none is left. */
-async function debit(sql: Sql, turn: Turn): Promise<boolean> {
-  const rows = await sql.query(
-    {
-      name: 'debit',
-      text: `INSERT INTO usage AS u (workspace_id, month, used, "limit") VALUES ($1, $2, 1, $3)
-             ON CONFLICT (workspace_id, month) DO UPDATE SET used = u.used + 1, "limit" = excluded."limit"
-               WHERE excluded."limit" IS NULL OR u.used < excluded."limit"
-             RETURNING used`,
-    },
-    [turn.workspaceId, turn.usage.month, turn.usage.limit],
-  );
-  return rows.length > 0;
 }
 
 /** The take-over, in the same transaction: the confirmation is the last thing that is said under the new epoch. */
@@ -116,58 +108,86 @@ async function handOff(sql: Sql, turn: Turn, turnId: string): Promise<number> {
   return change?.epoch ?? turn.epoch;
 }
 
-interface ReplyToInsert {
+/** Where a turn is stored. */
+interface TurnPlace {
   readonly turn: Turn;
   readonly turnId: string;
   readonly epoch: number;
   /** Of the first send. */
   readonly position: number;
-  readonly reply: PlannedReply;
+}
+
+interface TurnToInsert extends TurnResult {
+  readonly parts: readonly string[];
   readonly receipt: Receipt | null;
+  /** Costs one reply of the month's quota. */
   readonly isDebited: boolean;
 }
 
-/** Reply, sends, receipt and the entry of the debit in one statement: they stand or fall together, in one round trip. */
-async function insertReply(
+/**
+ * Debit, turn, reply, receipt and sends in one statement: all turns of a workspace wait for its usage row, which is locked
+ * from here to the commit.
+ *
+ * @returns false when the quota has no reply left: nothing was stored
+ */
+async function insertTurn(
   sql: Sql,
-  { turn, turnId, epoch, position, reply, receipt, isDebited }: ReplyToInsert,
-): Promise<void> {
-  const parts = splitForWhatsApp(toWhatsAppText(reply.text));
+  { turn, turnId, epoch, position }: TurnPlace,
+  { outcome, reply, parts, receipt, isDebited }: TurnToInsert,
+): Promise<boolean> {
   const last = turn.messages.at(-1)?.providerMessageId;
   const quote = last === undefined || OWN_MESSAGE_ID.test(last) ? null : last;
-  await sql.query(
+  const rows = await sql.query(
     {
-      name: 'insert-reply',
-      text: `WITH reply AS (
-               INSERT INTO replies (id, workspace_id, channel_id, conversation_id, turn_id, author, kind, text, quote_message_id)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-             ), numbered AS (
-               UPDATE conversations SET send_seq = $10 + cardinality($12::text[]) - 1 WHERE id = $4
-             ), receipt AS (
-               INSERT INTO receipts (id, workspace_id, turn_id, reply_id, question, passages, model, input_tokens, output_tokens, timings)
-               SELECT $13::uuid, $2, $5, $1, $14, $15::jsonb, $16, $17, $18, $19::jsonb WHERE $13::uuid IS NOT NULL
+      name: 'insert-turn',
+      text: `WITH debit AS (
+               INSERT INTO usage AS u (workspace_id, month, used, "limit")
+               SELECT $2::uuid, $3::text, 1, $4::int WHERE $5::uuid IS NOT NULL
+               ON CONFLICT (workspace_id, month) DO UPDATE SET used = u.used + 1, "limit" = excluded."limit"
+                 WHERE excluded."limit" IS NULL OR u.used < excluded."limit"
+               RETURNING used
+             ), turn AS (
+               INSERT INTO turns (id, workspace_id, conversation_id, first_number, last_number, outcome, epoch)
+               SELECT $1::uuid, $2, $6::uuid, $7::int, $8::int, $9::text, $10::int
+               WHERE $5 IS NULL OR EXISTS (SELECT FROM debit)
+               RETURNING id
              ), entry AS (
                INSERT INTO usage_entries (id, workspace_id, month, channel_id, turn_id, sign)
-               SELECT $20::uuid, $2, $21, $3, $5, 1 WHERE $20::uuid IS NOT NULL
+               SELECT $5, $2, $3, $11::uuid, turn.id, 1 FROM turn WHERE $5 IS NOT NULL
+             ), reply AS (
+               INSERT INTO replies (id, workspace_id, channel_id, conversation_id, turn_id, author, kind, text, quote_message_id)
+               SELECT $12::uuid, $2, $11, $6, turn.id, $13::text, $14::text, $15::text, $16::text FROM turn WHERE $12 IS NOT NULL
+               RETURNING id
+             ), receipt AS (
+               INSERT INTO receipts (id, workspace_id, turn_id, reply_id, question, passages, model, input_tokens, output_tokens, timings)
+               SELECT $17::uuid, $2, $1, reply.id, $18::text, $19::jsonb, $20::text, $21::int, $22::int, $23::jsonb
+               FROM reply WHERE $17 IS NOT NULL
+             ), sends AS (
+               INSERT INTO sends (id, workspace_id, channel_id, conversation_id, reply_id, part, position, author, epoch, body,
+                                  quote_message_id, due_at)
+               SELECT part.id, $2, $11, $6, reply.id, part.number, $24::int + part.number - 1, $13, $10, part.body,
+                      CASE WHEN part.number = 1 THEN $16 END, clock_timestamp()
+               FROM reply CROSS JOIN unnest($25::uuid[], $26::text[]) WITH ORDINALITY AS part(id, body, number)
              )
-             INSERT INTO sends (id, workspace_id, channel_id, conversation_id, reply_id, part, position, author, epoch, body, quote_message_id, due_at)
-             SELECT part.id, $2, $3, $4, $1, part.number, $10 + part.number - 1, $6, $11, part.body,
-                    CASE WHEN part.number = 1 THEN $9 END, clock_timestamp()
-             FROM unnest($22::uuid[], $12::text[]) WITH ORDINALITY AS part(id, body, number)`,
+             SELECT id FROM turn`,
     },
     [
-      newId(),
-      turn.workspaceId,
-      turn.channelId,
-      turn.conversationId,
       turnId,
-      reply.author,
-      reply.kind,
-      reply.text,
-      quote,
-      position,
+      turn.workspaceId,
+      turn.usage.month,
+      turn.usage.limit,
+      isDebited ? newId() : null,
+      turn.conversationId,
+      turn.first,
+      turn.read,
+      outcome,
       epoch,
-      parts,
+      turn.channelId,
+      reply ? newId() : null,
+      reply?.author,
+      reply?.kind,
+      reply?.text,
+      quote,
       receipt ? newId() : null,
       receipt?.question,
       JSON.stringify(receipt?.passages ?? []),
@@ -175,9 +195,10 @@ async function insertReply(
       receipt?.usage.inputTokens ?? 0,
       receipt?.usage.outputTokens ?? 0,
       JSON.stringify(receipt?.timings ?? {}),
-      isDebited ? newId() : null,
-      turn.usage.month,
+      position,
       parts.map(() => newId()),
+      parts,
     ],
   );
+  return rows.length > 0;
 }
