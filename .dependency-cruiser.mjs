@@ -58,6 +58,24 @@ export default {
       { pathNot: [pure, npm('zod')] },
     ),
     forbid(
+      'process-parts-below-apps',
+      'process-parts is how a process starts: apps import it, libs do not.',
+      { path: '^libs/', pathNot: ['^libs/process-parts/', testFile] },
+      { path: '^libs/process-parts/' },
+    ),
+    forbid(
+      'process-parts-not-features',
+      'process-parts connects adapters; which features run is for the app to say.',
+      { path: '^libs/process-parts/', pathNot: testFile },
+      { path: layer.feature },
+    ),
+    forbid(
+      'public-face-only',
+      'A package is imported by its name, which leads to its src/index.ts; nothing reaches around it by a path.',
+      { path: '^(apps/[^/]+|libs/(?:platform|adapters|features)/[^/]+|libs/[^/]+)/' },
+      { path: '^(apps|libs)/', pathNot: ['^$1/', '/src/index\\.ts$'] },
+    ),
+    forbid(
       'testing-only-in-tests',
       'libs/testing is for specs, e2e and benches.',
       { path: '^(apps|libs)/', pathNot: [testFile, '^libs/testing/'] },
@@ -91,7 +109,7 @@ export default {
         path: '^(apps|libs)/',
         pathNot: ['^libs/platform/outbound-http/', '^apps/sandbox/', testFile, '^libs/testing/'],
       },
-      { path: npm('undici') },
+      { path: [npm('undici'), '^(node:)?(http|https|http2)$'] },
     ),
     forbid(
       'doors-are-leaves',
@@ -102,7 +120,8 @@ export default {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '(^|/)dist/' },
+    // Ours only: the entry of many an npm package lies in a dist of its own.
+    exclude: { path: '^(apps|libs)/.+/dist/' },
     tsPreCompilationDeps: true,
     combinedDependencies: true,
     enhancedResolveOptions: {

@@ -1,6 +1,8 @@
 import tseslint from 'typescript-eslint';
 
 const only = (message, ...rest) => ['error', ...rest.map((r) => ({ ...r, message }))];
+const outbound = 'Calls to the outside go through @answerline/outbound-http.';
+const settings = 'Settings are read once, by loadConfig of @answerline/config. Take a config slice instead.';
 
 export default tseslint.config(
   {
@@ -30,34 +32,21 @@ export default tseslint.config(
       '@typescript-eslint/require-await': 'off',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
       'no-console': 'error',
-      'no-restricted-syntax': [
-        'error',
-        {
-          selector: "MemberExpression[object.name='process'][property.name='env']",
-          message: 'Settings are read once, by loadConfig of @answerline/config. Take a config slice instead.',
-        },
-      ],
-      'no-restricted-globals': only(
-        'Calls to the outside go through @answerline/outbound-http.',
-        { name: 'fetch' },
-        { name: 'XMLHttpRequest' },
-        { name: 'WebSocket' },
+      'no-restricted-syntax': only(
+        settings,
+        { selector: "MemberExpression[property.name='env'][object.name='process']" },
+        { selector: "MemberExpression[property.name='env'][object.property.name='process']" },
+        { selector: "MemberExpression[property.value='env'][object.name='process']" },
+        { selector: "VariableDeclarator[init.name='process'] > ObjectPattern > Property[key.name='env']" },
+        { selector: 'ImportDeclaration[source.value=/^(node:)?process$/] > ImportSpecifier[imported.name="env"]' },
       ),
-      'no-restricted-properties': [
-        'error',
-        {
-          object: 'globalThis',
-          property: 'fetch',
-          message: 'Calls to the outside go through @answerline/outbound-http.',
-        },
-      ],
+      'no-restricted-globals': only(outbound, { name: 'fetch' }, { name: 'XMLHttpRequest' }, { name: 'WebSocket' }),
+      'no-restricted-properties': only(outbound, { object: 'globalThis', property: 'fetch' }),
       'no-restricted-imports': [
         'error',
         {
-          paths: ['undici', 'http', 'https', 'node:http', 'node:https', 'axios', 'got'].map((name) => ({
-            name,
-            message: 'Calls to the outside go through @answerline/outbound-http.',
-          })),
+          paths: ['undici', 'axios', 'got'].map((name) => ({ name, message: outbound })),
+          patterns: [{ regex: '^(node:)?(http|https|http2)$', message: outbound }],
         },
       ],
     },

@@ -20,8 +20,8 @@ const project = (displayName, testMatch) => ({
 
 export default {
   projects: [
-    project('unit', ['<rootDir>/{apps,libs,tools}/**/*.spec.ts']),
-    project('integration', ['<rootDir>/{apps,libs,tools}/**/*.int-spec.ts']),
+    project('unit', ['<rootDir>/{apps,libs,tools,e2e}/**/*.spec.ts']),
+    project('integration', ['<rootDir>/{apps,libs,tools,e2e}/**/*.int-spec.ts']),
     project('browser', ['<rootDir>/e2e/*.browser-spec.ts']),
     project('chaos', ['<rootDir>/e2e/*.chaos-spec.ts']),
     project('elasticsearch', ['<rootDir>/{libs,e2e}/**/*.es-spec.ts']),

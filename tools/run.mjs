@@ -24,6 +24,28 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   });
 }
 
+// npm runs us in a shell, and a SIGTERM or kill -9 for npm does not get through it: we look ourselves whether npm is there.
+if (process.env.npm_lifecycle_event) {
+  const before = npmChain();
+  setInterval(() => {
+    if (npmChain() === before) return;
+    interrupted = true;
+    running?.kill('SIGTERM');
+  }, 500).unref();
+}
+
+/** Our parent and, where that is npm's shell, its parent. */
+function npmChain() {
+  const parent = process.ppid;
+  try {
+    const isShell = readFileSync(`/proc/${parent}/cmdline`, 'utf8').includes('run.mjs');
+    const afterName = readFileSync(`/proc/${parent}/stat`, 'utf8').split(') ').at(-1).split(' ');
+    return isShell ? `${parent} ${afterName[1]}` : `${parent}`;
+  } catch {
+    return `${parent}`;
+  }
+}
+
 function run(command, args, { env = process.env, stdio = 'inherit' } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, env, stdio });
@@ -112,13 +134,15 @@ async function main() {
   if (!packagesAreCurrent()) await installPackages();
 
   const env = { ...withPath(join(root, 'node_modules/.bin')), NX_DAEMON: 'false', NX_TUI: 'false' };
+  // Over the channel the product notices when we are killed, and stops.
+  const stdio = name.startsWith('start') ? ['inherit', 'inherit', 'inherit', 'ipc'] : 'inherit';
   for (const step of command(args)) {
     const stepEnv = { ...env, ...step.env };
     if (step.title) {
       await slowStep(step.title, projectNode, step.args, stepEnv, 'The lines above say where.');
       continue;
     }
-    const code = await run(projectNode, step.args, stepEnv);
+    const code = await run(projectNode, step.args, { env: stepEnv, stdio });
     if (code !== 0 || interrupted) process.exit(code);
   }
 }

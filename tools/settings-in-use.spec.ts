@@ -1,0 +1,46 @@
+import { globSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { settingNames, type SettingName } from '@answerline/config';
+import { describe, expect, it } from '@jest/globals';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Settings that have their name and place in the catalogue already and are read by a later part. */
+const ofLaterParts: Readonly<Partial<Record<SettingName, string>>> = {
+  TRUSTED_PROXIES: 'rate limits by address come with sign-in and web chat',
+  GRPC_PORT: 'internal gRPC',
+  METRICS_PORT: 'metrics',
+  ELASTICSEARCH_URL: 'the second knowledge index',
+  OPENAI_API_KEY: 'a chat model',
+  OPENAI_BASE_URL: 'a chat model',
+  CHAT_MODEL: 'a chat model',
+  MODEL_TIMEOUT_MS: 'a chat model',
+  EMBEDDING_MODEL: 'vector search',
+  EMBEDDING_BASE_URL: 'vector search',
+  EMBEDDING_API_KEY: 'vector search',
+  EMBEDDING_MODEL_DIR: 'vector search',
+  SMTP_URL: 'mail to owners',
+  MAIL_FROM: 'mail to owners',
+  OPERATOR_EMAIL: 'mail to the operator',
+  SIGN_UP: 'accounts',
+};
+
+/** The settings that no file of `texts` names. */
+function unread(names: readonly SettingName[], texts: readonly string[]): SettingName[] {
+  return names.filter((name) => !texts.some((text) => new RegExp(`\\b${name}\\b`).test(text)));
+}
+
+const sources = globSync('{apps,libs}/**/src/**/*.ts', {
+  cwd: root,
+  exclude: (path) => /(^|\/)(node_modules|dist)$|spec\.ts$|^libs\/platform\/config$/.test(path),
+}).map((path) => readFileSync(`${root}${path}`, 'utf8'));
+
+describe('a setting of the catalogue', () => {
+  it('is read by some code, or belongs to a later part', () => {
+    expect(unread(settingNames, sources).toSorted()).toEqual(Object.keys(ofLaterParts).toSorted());
+  });
+
+  it('is found out when no code reads it', () => {
+    expect(unread(['PORT', 'HOST'], ["loadConfig(['PORT', 'GHOST'])"])).toEqual(['HOST']);
+  });
+});
