@@ -6,15 +6,16 @@ import { Client } from 'pg';
  * writes the counts to the file BENCH_STATEMENTS at each SIGUSR2.
  */
 const counts = new Map<string, number>();
-const query = Client.prototype.query as (this: Client, ...args: unknown[]) => unknown;
+const prototype = Client.prototype as unknown as Record<'query', (this: Client, ...args: unknown[]) => unknown>;
+const { query } = prototype;
 
-Client.prototype.query = function (this: Client, ...args: unknown[]): unknown {
+prototype.query = function (...args) {
   const [statement] = args as [string | { readonly name?: string; readonly text?: string }];
   const text = typeof statement === 'string' ? statement : (statement.name ?? statement.text ?? '');
   const name = text.trim().split('\n')[0] ?? '';
   counts.set(name, (counts.get(name) ?? 0) + 1);
   return query.apply(this, args);
-} as typeof Client.prototype.query;
+};
 
 process.on('SIGUSR2', () => {
   writeFileSync(process.env['BENCH_STATEMENTS'] ?? '', JSON.stringify(Object.fromEntries(counts)));

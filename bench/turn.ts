@@ -15,7 +15,7 @@ import { withOptions } from './process-options.ts';
 import { Product } from './product.ts';
 import { Sandbox } from './sandbox.ts';
 import type { SpineOptions } from './spine.ts';
-import { Workplace } from './workplace.ts';
+import { Workplace, type Started } from './workplace.ts';
 
 const { values: given } = parseArgs({
   options: {
@@ -280,7 +280,7 @@ async function startSpine(
   database: Pool,
   graphUrl: string,
   secrets: { readonly appSecret: string; readonly accessToken: string },
-): Promise<{ readonly url: string; readonly pid: number; stop(): Promise<void> }> {
+): Promise<Started & { readonly url: string }> {
   const name = 'spine';
   await database.query(`CREATE DATABASE ${name}`);
   const databaseUrl = new URL(workplace.postgres.url);
@@ -302,7 +302,7 @@ async function startSpine(
   };
   const ready = /^READY /;
   const started = await workplace.start(name, { file: 'bench/spine.ts', env: withOptions(options), ready });
-  return { url: started.readyLine.slice('READY '.length), pid: started.pid, stop: started.stop };
+  return { ...started, url: started.readyLine.slice('READY '.length) };
 }
 
 /** `npm start` in a folder of its own, twice; only the second one counts. */

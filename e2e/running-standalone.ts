@@ -36,16 +36,18 @@ export interface StandaloneProcess {
 
 export interface StandaloneOptions {
   readonly dataDir?: string;
+  /** `main` is `npm start`, `start-services` is `npm run start:services`. */
+  readonly program?: 'main' | 'start-services';
   /** Laid over the settings; a port is free unless it is given here. */
   readonly env?: Readonly<Record<string, string>>;
   /** In a process group of its own, as under a shell: a signal to `-pid` is Ctrl-C. */
   readonly ownGroup?: boolean;
 }
 
-/** Starts apps/standalone/dist/main.js. */
+/** Starts apps/standalone/dist/main.js, or the other program there. */
 export async function spawnStandalone(options: StandaloneOptions = {}): Promise<StandaloneProcess> {
   const dataDir = options.dataDir ?? join(await tempDir(), 'data');
-  const child = spawn(process.execPath, [join(root, 'apps/standalone/dist/main.js')], {
+  const child = spawn(process.execPath, [join(root, `apps/standalone/dist/${options.program ?? 'main'}.js`)], {
     cwd: root,
     env: {
       PATH: process.env.PATH,

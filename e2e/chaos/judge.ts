@@ -106,7 +106,7 @@ export function judge(input: {
     attempts.add(call.callbackData ?? '');
     if (call.failsWith !== undefined) object('send_failed', to, `accepted, then failed with ${String(call.failsWith)}`);
     if (!message) {
-      object('quotes_nothing_known', to, `a reply at ${call.at} quotes ${call.contextMessageId ?? 'nothing'}`);
+      object('quotes_nothing_known', to, `a reply at ${call.at} quotes ${short(call.contextMessageId ?? 'nothing')}`);
       continue;
     }
     if (message.waId !== to || message.phoneNumberId !== call.phoneNumberId) {
@@ -124,7 +124,7 @@ export function judge(input: {
     const apartMs = Date.parse(call.at) - Date.parse(first.call.at);
     const isAllowed = apartMs >= PROOF_OF_SILENCE_MS && call.body === first.call.body;
     if (isAllowed) figures.doubles += 1;
-    else object('answered_twice', to, `message ${message.id}, ${String(apartMs)} ms apart`);
+    else object('answered_twice', to, `message ${short(message.id)}, ${String(apartMs)} ms apart`);
   }
 
   for (const [key, messages] of senders) {
@@ -134,7 +134,7 @@ export function judge(input: {
     for (const { call, message } of replies) {
       const until = messages.indexOf(message) + 1;
       if (until <= covered) {
-        object('out_of_order', message.waId, `message ${message.id} was answered after a later one`);
+        object('out_of_order', message.waId, `message ${short(message.id)} was answered after a later one`);
         continue;
       }
       const turn = messages.slice(covered, until);
@@ -142,12 +142,13 @@ export function judge(input: {
       figures.replies += 1;
       if (turn.length > 1) figures.joined += 1;
       if (messages[until]?.joinsTurnBefore) {
-        const next = messages[until].id;
-        object('answered_apart', message.waId, `message ${next} came while ${message.id} was being answered`);
+        const next = short(messages[until].id);
+        object('answered_apart', message.waId, `message ${next} came while ${short(message.id)} was being answered`);
       }
       checkContent(call, turn);
     }
-    for (const { id, waId } of messages.slice(covered)) object('not_covered', waId, `message ${id} has no reply`);
+    for (const { id, waId } of messages.slice(covered))
+      object('not_covered', waId, `message ${short(id)} has no reply`);
   }
 
   function checkContent(call: AcceptedCall, turn: readonly SentMessage[]): void {
@@ -162,7 +163,7 @@ export function judge(input: {
     const expected = first.place === null ? 'abstain' : codeOf(first.shop, first.place, turn.length);
     const found = isAbstain ? 'abstain' : codes.join(' ');
     if (found === expected) return;
-    const ids = turn.map(({ id }) => id).join(', ');
+    const ids = turn.map(({ id }) => short(id)).join(', ');
     object('wrong_content', first.waId, `the reply to ${ids} says ${found}, not ${expected}`);
   }
 
@@ -173,6 +174,9 @@ export function judge(input: {
   if (books.deadLetters > 0) object('dead_letters', '', `${String(books.deadLetters)} dead letters`);
   return { violations, figures };
 }
+
+/** Enough of an id to find it in the journal. */
+const short = (id: string): string => id.slice(-10);
 
 const senderOf = ({ phoneNumberId, waId }: { phoneNumberId: string; waId: string }): string =>
   `${phoneNumberId} ${waId}`;

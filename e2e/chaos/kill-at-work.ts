@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually } from '@answerline/testing';
 import { type Cluster, type PartName } from '../cluster.ts';
+import { type SentMessage } from './judge.ts';
 import { type Random } from './random.ts';
 import { type Senders } from './senders.ts';
 import { type Watch } from './watch.ts';
@@ -9,9 +10,12 @@ import { type Watch } from './watch.ts';
 const AWAY_MS = [200, 1_200] as const;
 /** Work comes all the time, so a moment with something in flight is soon found. */
 const CAUGHT_WITHIN_MS = 15_000;
-/** A part that had nothing in hand stays halted until work has piled up, and gets this long to take it. */
+/** A part that has nothing in hand stays halted until work has piled up, and then gets this long to take some of it. */
 const PILE_UP_MS = 600;
 const TAKE_MS = [2, 25] as const;
+/** If that failed too it runs freely before the next try, so that nobody takes it for dead. */
+const RUN_FREELY_MS = 500;
+const LOOK_EVERY_MS = 20;
 
 /** What was in the part's hands when it was killed. */
 export interface Kill {
@@ -19,88 +23,93 @@ export interface Kill {
   readonly inFlight: string;
 }
 
-/**
- * Ends a part with kill -9 in the midst of work, and starts it again. A process is halted first, then looked at: what is in
- * flight cannot get away any more. It is killed as it stands.
- */
-export async function killAtWork(parts: {
-  readonly part: PartName;
+interface Parts {
   readonly cluster: Cluster;
   readonly watch: Watch;
   readonly random: Random;
-}): Promise<Kill> {
-  const { part, cluster, watch, random } = parts;
-  const inFlight = part === 'postgres' ? await catchPostgres(watch) : await catchHalted(part, cluster, watch, random);
-  await cluster.kill(part);
-  await delay(random.between(...AWAY_MS));
-  await cluster.restart(part);
+}
+
+/** Ends a part with kill -9 in the midst of work, and starts it again. */
+export async function killAtWork(part: Exclude<PartName, 'sandbox'>, parts: Parts): Promise<Kill> {
+  const inFlight = await killing[part](parts);
+  await delay(parts.random.between(...AWAY_MS));
+  await parts.cluster.restart(part);
   return { part, inFlight };
 }
 
-async function catchPostgres(watch: Watch): Promise<string> {
-  return eventually(
-    async () => {
-      const [transactions, { sends, turns }] = await Promise.all([watch.transactionsOpen(), watch.openWork()]);
-      return (
-        transactions > 0 &&
-        sends + turns > 0 &&
-        `${String(transactions)} open transactions, ${String(turns)} turns and ${String(sends)} sends on their way`
-      );
-    },
-    { what: 'a transaction is open', timeoutMs: CAUGHT_WITHIN_MS },
-  );
-}
-
-type Halting = Exclude<PartName, 'postgres' | 'sandbox'>;
-
-async function catchHalted(part: PartName, cluster: Cluster, watch: Watch, random: Random): Promise<string> {
-  const probes: Record<Halting, { readonly what: string; readonly count: () => Promise<number> }> = {
-    gateway: { what: 'webhook requests without an answer', count: () => watch.requestsInFlight() },
-    nats: { what: 'webhook requests that wait for the stream', count: () => watch.requestsInFlight() },
-    ingest: { what: 'webhook bodies that are not acknowledged', count: () => watch.bodiesBeingStored() },
-    rag: { what: 'turns being answered', count: () => watch.turnsBeingAnswered() },
-    notifier: { what: 'Graph calls under way', count: () => watch.callsUnderWay() },
-  };
-  if (part === 'postgres' || part === 'sandbox') throw new Error(`${part} is not halted`);
-  const { what, count } = probes[part];
-  const deadline = performance.now() + CAUGHT_WITHIN_MS;
-  for (;;) {
-    cluster.halt(part);
-    const found = await count();
-    if (found > 0) return `${String(found)} ${what}`;
-    await delay(PILE_UP_MS);
-    cluster.resume(part);
-    if (performance.now() > deadline)
-      throw new Error(`${part} had nothing in flight for ${String(CAUGHT_WITHIN_MS)} ms`);
-    await delay(random.between(...TAKE_MS));
-  }
-}
+/** Each catches a part at work, kills it, and says what it had in hand. */
+const killing: Record<Exclude<PartName, 'sandbox'>, (parts: Parts) => Promise<string>> = {
+  gateway: (parts) =>
+    killHalted('gateway', parts, () => parts.watch.requestsInFlight(), 'webhook requests without an answer'),
+  nats: (parts) =>
+    killHalted('nats', parts, () => parts.watch.requestsInFlight(), 'webhook requests that wait for the stream'),
+  ingest: (parts) =>
+    killHalted('ingest', parts, () => parts.watch.bodiesBeingStored(), 'webhook bodies that are not acknowledged'),
+  notifier: (parts) => killHalted('notifier', parts, () => parts.watch.callsUnderWay(), 'Graph calls under way'),
+  rag: ({ cluster, watch }) =>
+    watch.whileAnswersWait(async () => {
+      const turns = await eventually(async () => (await watch.turnsBeingAnswered()) || false, {
+        what: 'a turn is being answered',
+        timeoutMs: CAUGHT_WITHIN_MS,
+      });
+      await cluster.kill('rag');
+      return `${String(turns)} turns being answered`;
+    }),
+  postgres: async ({ cluster, watch }) => {
+    const inFlight = await eventually(
+      async () => {
+        const [transactions, { sends, turns }] = await Promise.all([watch.transactionsOpen(), watch.openWork()]);
+        if (transactions === 0 || sends + turns === 0) return false;
+        return `${String(transactions)} open transactions, ${String(turns)} turns and ${String(sends)} sends on their way`;
+      },
+      { what: 'a transaction is open', timeoutMs: CAUGHT_WITHIN_MS },
+    );
+    await cluster.kill('postgres');
+    return inFlight;
+  },
+};
 
 /**
- * Halts rag while it answers, lets one of the people it answers say one more thing, and lets it go on when that is stored: the
- * answer that was made without it must not be given.
+ * Halts a process, looks what it has in hand, and kills it as it stands: what is in flight then cannot get away any more.
+ *
+ * @param count how much it has in hand, which is `what`
  */
-export async function writeWhileAnswered(parts: {
-  readonly cluster: Cluster;
-  readonly watch: Watch;
-  readonly senders: Senders;
-  readonly random: Random;
-}): Promise<void> {
-  const { cluster, watch, senders, random } = parts;
+async function killHalted(
+  part: 'gateway' | 'nats' | 'ingest' | 'notifier',
+  { cluster, random }: Parts,
+  count: () => Promise<number>,
+  what: string,
+): Promise<string> {
   const deadline = performance.now() + CAUGHT_WITHIN_MS;
-  for (;;) {
-    cluster.halt('rag');
-    try {
-      const phones = await watch.phonesBeingAnswered();
-      const said = await senders.sayMeanwhile(phones, async ({ id }) => {
-        await eventually(() => watch.isStored(id), { what: 'the message is stored' });
-      });
-      if (said) return;
-      await delay(PILE_UP_MS);
-    } finally {
-      cluster.resume('rag');
+  while (performance.now() < deadline) {
+    for (const pause of [PILE_UP_MS, 0]) {
+      cluster.halt(part);
+      const until = performance.now() + pause;
+      do {
+        const found = await count();
+        if (found > 0) {
+          await cluster.kill(part);
+          return `${String(found)} ${what}`;
+        }
+        await delay(LOOK_EVERY_MS);
+      } while (performance.now() < until);
+      cluster.resume(part);
+      if (pause > 0) await delay(random.between(...TAKE_MS));
     }
-    if (performance.now() > deadline) throw new Error('Nobody could be found whose turn was being answered');
-    await delay(random.between(...TAKE_MS));
+    await delay(RUN_FREELY_MS);
   }
+  throw new Error(`${part} had nothing in its hands for ${String(CAUGHT_WITHIN_MS)} ms`);
+}
+
+/** Lets one of those who are being answered say one more thing: the answer that was made without it must not be given. */
+export function writeWhileAnswered(watch: Watch, senders: Senders): Promise<SentMessage> {
+  return watch.whileAnswersWait(() =>
+    eventually(
+      async () =>
+        (await senders.sayMeanwhile(await watch.phonesBeingAnswered(), async ({ id }) => {
+          await eventually(() => watch.isStored(id), { what: 'the message is stored' });
+        })) ?? false,
+      { what: 'somebody is being answered', timeoutMs: CAUGHT_WITHIN_MS },
+    ),
+  );
 }

@@ -27,7 +27,7 @@ export class Watch {
     this.#bus = bus;
     this.#pool = new pg.Pool({
       connectionString: at.databaseUrl,
-      max: 2,
+      max: 4,
       connectionTimeoutMillis: 2_000,
       query_timeout: 5_000,
       application_name: 'chaos',
@@ -73,15 +73,23 @@ export class Watch {
     );
   }
 
-  /**
-   * Phones whose turn is being answered by a rag that holds no lock now, so that ingest can go on, and is young enough to be
-   * started over when something comes (20 s).
-   */
+  /** Lets answers wait while `work` runs: turns are claimed, and get no further than to reading passages. */
+  async whileAnswersWait<Result>(work: () => Promise<Result>): Promise<Result> {
+    const client = await this.#pool.connect();
+    try {
+      await client.query('BEGIN; LOCK TABLE passages IN ACCESS EXCLUSIVE MODE');
+      return await work();
+    } finally {
+      await client.query('ROLLBACK');
+      client.release();
+    }
+  }
+
+  /** Phones whose turn is being answered, and is young enough to be started over when something comes (20 s). */
   async phonesBeingAnswered(): Promise<string[]> {
     const { rows } = await this.#pool.query<{ value: string }>(
       `SELECT i.value FROM conversations c JOIN contact_identities i ON i.contact_id = c.contact_id AND i.kind = 'wa_id'
-       WHERE c.lease_until > now() + interval '8 seconds' AND c.first_unanswered_at > now() - interval '17 seconds'
-         AND NOT EXISTS (SELECT 1 FROM pg_stat_activity WHERE application_name = 'answerline-rag' AND xact_start IS NOT NULL)`,
+       WHERE c.lease_until > now() + interval '5 seconds' AND c.first_unanswered_at > now() - interval '17 seconds'`,
     );
     return rows.map(({ value }) => value);
   }

@@ -80,7 +80,7 @@ export function supervise(options: SupervisedOptions): Supervised {
     }
   };
   const begin = async (): Promise<void> => {
-    if (await isUp(healthUrl)) throw new ConfigError([`Something answers at ${healthUrl} already: stop that first`]);
+    if (await isUp(healthUrl)) throw inUse(healthUrl);
     if (!(await launchAndWait())) throw new ConfigError([`${name} did not start; the lines above say why`]);
     void keepRunning();
   };
@@ -132,6 +132,9 @@ async function isUp(url: string): Promise<boolean> {
     return false;
   }
 }
+
+const inUse = (url: string): ConfigError =>
+  new ConfigError([`Something answers at ${url} already: stop that first, or set PORT and SANDBOX_PORT to free ports`]);
 
 const hasEnded = (child: ChildProcess): boolean =>
   child.exitCode !== null || child.signalCode !== null || child.pid === undefined;

@@ -225,7 +225,7 @@ async function releaseSends(sql: Sql, channelId: string): Promise<void> {
     `WITH waiting AS (
        SELECT id FROM sends WHERE channel_id = $1 AND phase = 'retry' AND due_at IS NULL ORDER BY id FOR NO KEY UPDATE
      )
-     UPDATE sends s SET due_at = now() FROM waiting WHERE s.id = waiting.id`,
+     UPDATE sends s SET due_at = now(), retrying_since = NULL FROM waiting WHERE s.id = waiting.id`,
     [channelId],
   );
 }

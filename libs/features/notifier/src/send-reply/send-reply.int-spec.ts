@@ -17,6 +17,7 @@ import {
 import { GraphClient } from '@answerline/whatsapp';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { settleSends } from '../settle-sends/settle-sends.ts';
+import { OutcomeStore } from './outcome-store.ts';
 import { SendReply, type SendJob } from './send-reply.ts';
 import { storeOutcomes } from './store-outcomes.ts';
 
@@ -524,6 +525,44 @@ describe('a worker that dies or halts', () => {
     await round();
     await tell(first.send.id, first.send.attemptId, 'failed');
     expect(await sendsOf(reply)).toMatchObject([{ phase: 'accepted', failure: null }]);
+  });
+});
+
+describe('outcomes of many calls', () => {
+  it('that end together are stored together, each caller hears of its own', async () => {
+    const others = await Promise.all([1, 2, 3].map(() => seedConversation(database, channel)));
+    for (const one of [conversation, ...others]) await seedReply(database, one);
+    const { jobs } = await sender().claim(64);
+    const store = new OutcomeStore(database);
+    const changes = await Promise.all(
+      jobs.map(({ send }) =>
+        store.store({ send, outcome: { outcome: 'accepted', providerMessageId: `wamid.${newId()}` } }),
+      ),
+    );
+    expect(changes.map((own) => own.map(({ send }) => send.id))).toEqual(jobs.map(({ send }) => [send.id]));
+    // The first one finds nobody to wait for; the rest goes with one transaction, so its rows have one xmin.
+    const [row] = await database.query<{ transactions: number }>(
+      'SELECT count(DISTINCT xmin::text)::int AS transactions FROM sends WHERE id = ANY($1::uuid[])',
+      [jobs.map(({ send }) => send.id)],
+    );
+    expect([jobs.length, row?.transactions]).toEqual([4, 2]);
+  });
+
+  it('one that cannot be stored does not take the others along', async () => {
+    const other = await seedConversation(database, channel);
+    for (const one of [conversation, other]) await seedReply(database, one);
+    const { jobs } = await sender().claim(64);
+    const store = new OutcomeStore(database);
+    const accepted = { outcome: 'accepted' as const, providerMessageId: `wamid.${newId()}` };
+    const first = store.store({ send: jobs[0]!.send, outcome: accepted });
+    const sound = store.store({ send: jobs[1]!.send, outcome: accepted });
+    // Postgres text takes no NUL.
+    const unsound = store.store({ send: jobs[1]!.send, outcome: { ...accepted, providerMessageId: '\u0000' } });
+    await expect(Promise.allSettled([first, sound, unsound])).resolves.toMatchObject([
+      { status: 'fulfilled' },
+      { status: 'fulfilled', value: [{ send: { id: jobs[1]!.send.id } }] },
+      { status: 'rejected' },
+    ]);
   });
 });
 

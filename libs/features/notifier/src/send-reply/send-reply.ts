@@ -6,7 +6,8 @@ import { type Database, type SendChange } from '@answerline/persistence';
 import { type SecretBox } from '@answerline/secrets';
 import { recipientOf, type GraphClient, type RecipientAddress, type SendOutcome } from '@answerline/whatsapp';
 import { claimSends, type ClaimedSend } from './claim-sends.ts';
-import { storeNotCalled, storeOutcomes, storeUnaddressed } from './store-outcomes.ts';
+import { OutcomeStore } from './outcome-store.ts';
+import { storeNotCalled, storeUnaddressed } from './store-outcomes.ts';
 
 /** Rounds of one claim, while another process takes from the same number's budget. */
 const CLAIM_ROUNDS = 3;
@@ -24,6 +25,7 @@ export interface SendJob {
 /** Calls Graph once for each claimed send and stores how it ended. */
 export class SendReply {
   readonly #database: Database;
+  readonly #outcomes: OutcomeStore;
   readonly #graph: GraphClient;
   readonly #secrets: SecretBox;
   readonly #logger: Logger;
@@ -38,6 +40,7 @@ export class SendReply {
     readonly now?: () => number;
   }) {
     this.#database = parts.database;
+    this.#outcomes = new OutcomeStore(parts.database);
     this.#graph = parts.graph;
     this.#secrets = parts.secrets;
     this.#logger = parts.logger;
@@ -76,7 +79,7 @@ export class SendReply {
       return opensWay(await this.#store(() => storeUnaddressed(this.#database, send)));
     }
     const outcome = await this.#call(send, address, startWithinMs);
-    const changes = await this.#store(() => storeOutcomes(this.#database, [{ send, outcome }]));
+    const changes = await this.#store(() => this.#outcomes.store({ send, outcome }));
     this.#logger.info(
       {
         sendId: send.id,

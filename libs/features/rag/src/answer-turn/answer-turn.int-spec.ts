@@ -382,6 +382,17 @@ describe('the quota', () => {
     expect([await used(), entries]).toEqual([20_000, [{ sign: 1 }]]);
   });
 
+  it('that was used up while the answer was made: what is said instead takes as many sends as it needs', async () => {
+    const long = JSON.stringify({ en: { over_quota: 'Nobody can answer you here now. '.repeat(200) } });
+    await database.query('UPDATE chatbots SET texts = $2 WHERE workspace_id = $1', [channel.workspaceId, long]);
+    await use(19_999);
+    await ask('What are your opening hours?');
+    await answerWhile(() => change('UPDATE usage SET used = 20000 WHERE workspace_id = $1'));
+    expect([await kinds(), await used()]).toEqual([['over_quota'], 20_000]);
+    const { length } = await sends();
+    expect([length, (await row())?.['send_seq']]).toEqual([2, 2]);
+  });
+
   it('that is used up is told once a local day', async () => {
     await change(`UPDATE workspaces SET time_zone = 'Pacific/Kiritimati' WHERE id = $1`);
     await database.query(

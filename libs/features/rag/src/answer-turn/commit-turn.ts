@@ -37,7 +37,7 @@ export async function commitTurn(
     if (!(await insertTurn(sql, place, { ...result, parts, receipt, isDebited: isCounted(result.reply) }))) {
       const refused = resultOf(turn, 'over_quota');
       const refusal = partsOf(refused.reply);
-      await insertTurn(sql, place, { ...refused, parts: refusal, receipt, isDebited: false });
+      await insertTurn(sql, place, { ...refused, parts: refusal, receipt: null, isDebited: false });
       const taken = position + refusal.length - 1;
       await sql.query('UPDATE conversations SET send_seq = $2 WHERE id = $1', [turn.conversationId, taken]);
     }
