@@ -48,6 +48,7 @@ export class IngestWorker implements OnApplicationBootstrap, BeforeApplicationSh
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    await Promise.all([this.#consumer, ...this.#sweeps].map((part) => part?.stop(STOP_WITHIN_MS)));
+    const parts = [...(this.#consumer ? [this.#consumer] : []), ...this.#sweeps];
+    await Promise.all(parts.map((part) => part.stop(STOP_WITHIN_MS)));
   }
 }
