@@ -105,10 +105,13 @@ async function killHalted(
 export function writeWhileAnswered(watch: Watch, senders: Senders): Promise<SentMessage> {
   return watch.whileAnswersWait(() =>
     eventually(
-      async () =>
-        (await senders.sayMeanwhile(await watch.phonesBeingAnswered(), async ({ id }) => {
+      async () => {
+        const said = await senders.sayMeanwhile(await watch.phonesBeingAnswered(), async ({ id, waId }) => {
           await eventually(() => watch.isStored(id), { what: 'the message is stored' });
-        })) ?? false,
+          return (await watch.phonesBeingAnswered()).includes(waId);
+        });
+        return said ?? false;
+      },
       { what: 'somebody is being answered', timeoutMs: CAUGHT_WITHIN_MS },
     ),
   );

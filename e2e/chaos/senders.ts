@@ -67,23 +67,29 @@ export class Senders {
   }
 
   /**
-   * Says one more message for one of these people, whose last turn is being answered and who has said nothing since, and holds
-   * back what else they have to say until `during` is over. Undefined when all of them have just said something.
+   * Says one more message for one of these people, whose turn is being answered from the knowledge base and who have said nothing
+   * since, and holds back what else they have to say meanwhile.
+   *
+   * @param hasJoined resolves, when the message is stored, to whether that turn is still being answered
+   * @returns undefined when there is nobody who could, or when the turn was over too soon
    */
   async sayMeanwhile(
     waIds: readonly string[],
-    during: (message: SentMessage) => Promise<void>,
+    hasJoined: (message: SentMessage) => Promise<boolean>,
   ): Promise<SentMessage | undefined> {
     const sender = this.#senders.find(
-      (each) => waIds.includes(each.waId) && performance.now() - each.lastSaidAt > ARRIVED_AFTER_MS,
+      ({ waId, asksInVain, lastSaidAt }) =>
+        waIds.includes(waId) && !asksInVain && performance.now() - lastSaidAt > ARRIVED_AFTER_MS,
     );
     if (!sender) return undefined;
     const { promise, resolve } = Promise.withResolvers<void>();
     sender.held = promise;
     try {
-      const message = await this.#say(sender, true);
-      await during(message);
-      return message;
+      const message = await this.#say(sender);
+      if (!(await hasJoined(message))) return undefined;
+      const joined = { ...message, joinsTurnBefore: true };
+      this.sent[this.sent.indexOf(message)] = joined;
+      return joined;
     } finally {
       sender.held = undefined;
       resolve();
@@ -99,14 +105,14 @@ export class Senders {
       for (let said = 0; said < together; said += 1) {
         if (said > 0) await delay(random.between(...TOGETHER_MS));
         await sender.held;
-        const message = await this.#say(sender, false);
+        const message = await this.#say(sender);
         if (random.next() < REWRAPPED_SHARE) this.#repeatLater(sender.shop, message, random);
       }
       await delay(Math.min(random.between(0.4, 1.6) * meanPauseMs, Math.max(0, until - performance.now())));
     }
   }
 
-  async #say(sender: Sender, joinsTurnBefore: boolean): Promise<SentMessage> {
+  async #say(sender: Sender): Promise<SentMessage> {
     const { shop, waId } = sender;
     const place = sender.asksInVain ? null : sender.count;
     sender.count += 1;
@@ -123,7 +129,6 @@ export class Senders {
       shop: shop.shop,
       second,
       place,
-      ...(joinsTurnBefore ? { joinsTurnBefore } : {}),
     };
     this.sent.push(message);
     return message;

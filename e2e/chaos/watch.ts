@@ -89,7 +89,7 @@ export class Watch {
   async phonesBeingAnswered(): Promise<string[]> {
     const { rows } = await this.#pool.query<{ value: string }>(
       `SELECT i.value FROM conversations c JOIN contact_identities i ON i.contact_id = c.contact_id AND i.kind = 'wa_id'
-       WHERE c.lease_until > now() + interval '5 seconds' AND c.first_unanswered_at > now() - interval '17 seconds'`,
+       WHERE c.lease_until > now() AND c.first_unanswered_at > now() - interval '17 seconds'`,
     );
     return rows.map(({ value }) => value);
   }

@@ -20,6 +20,8 @@ export interface StoredSend {
   readonly channelId: string;
   readonly conversationId: string;
   readonly replyId: string;
+  /** Sends of its conversation wait behind it. */
+  readonly hasFollowers: boolean;
   readonly state: SendState;
   /** Attempts of which Meta's message id is known. */
   readonly namedAttempts: ReadonlySet<string>;
@@ -45,6 +47,7 @@ interface SendRow {
   channel_id: string;
   conversation_id: string;
   reply_id: string;
+  has_followers: boolean;
   author: SendState['author'];
   epoch: number;
   phase: SendPhase;
@@ -63,6 +66,8 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
       name: 'lock-sends',
       text: `SELECT s.id, s.workspace_id, s.channel_id, s.conversation_id, s.reply_id, s.author, s.epoch, s.phase,
                     ${ms('s.due_at')} AS due_at, s.delivery, s.failure, s.pair_refusals, ${ms('s.retrying_since')} AS retrying_since,
+                    EXISTS (SELECT 1 FROM sends f WHERE f.conversation_id = s.conversation_id AND f.position > s.position
+                              AND f.phase IN ('pending', 'retry')) AS has_followers,
                     coalesce((SELECT json_agg(json_build_object('id', a.id, 'phase', a.phase, 'startedAt', ${ms('a.started_at')},
                                                                 'isNamed', a.provider_message_id IS NOT NULL)
                                               ORDER BY a.number)
@@ -80,6 +85,7 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
         channelId: row.channel_id,
         conversationId: row.conversation_id,
         replyId: row.reply_id,
+        hasFollowers: row.has_followers,
         state: {
           author: row.author,
           epoch: row.epoch,

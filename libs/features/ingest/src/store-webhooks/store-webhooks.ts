@@ -17,7 +17,7 @@ import { addTally, newTally, tallyStored, writeLog, type Tally } from './tally.t
 export interface StoreResult {
   /** Milliseconds from now until each touched conversation is due; empty: no turn waits. */
   readonly turnsDueInMs: readonly number[];
-  /** Statuses settled sends that others may have waited for. */
+  /** Statuses settled sends that others wait for. */
   readonly sendsMoved: boolean;
   readonly hasEvents: boolean;
 }
@@ -117,7 +117,7 @@ export class StoreWebhooks {
     tallyStored(plan.statuses, storedStatuses.stored);
     return {
       turnsDueInMs: storedMessages.dueAts.map((dueAt) => Math.max(0, dueAt - now)),
-      sendsMoved: storedStatuses.sends.some(({ before, send }) => before !== send.state.phase),
+      sendsMoved: storedStatuses.sends.some(({ before, send }) => before !== send.state.phase && send.hasFollowers),
       hasEvents: storedMessages.stored.length > 0 || storedStatuses.sends.length > 0,
     };
   }

@@ -22,6 +22,12 @@ export interface SendJob {
   readonly claimedAt: number;
 }
 
+/** What the call of a send came to. */
+export interface SendEnd {
+  readonly isOver: boolean;
+  readonly opensWay: boolean;
+}
+
 /** Calls Graph once for each claimed send and stores how it ended. */
 export class SendReply {
   readonly #database: Database;
@@ -65,18 +71,18 @@ export class SendReply {
   /**
    * Calls Graph for one claimed send and stores the outcome.
    *
-   * @returns whether sends behind it may go now
+   * @returns whether the send is over, and whether sends behind it may go now
    */
-  async execute({ send, claimedAt }: SendJob): Promise<boolean> {
+  async execute({ send, claimedAt }: SendJob): Promise<SendEnd> {
     const startWithinMs = CALL_START_LIMIT_MS - (this.#now() - claimedAt);
     if (startWithinMs <= 0) {
       this.#logger.warn({ sendId: send.id }, 'A claimed send was not called in time; it is given back');
-      return opensWay(await this.#store(() => storeNotCalled(this.#database, send, 'claim_too_old')));
+      return endOf(await this.#store(() => storeNotCalled(this.#database, send, 'claim_too_old')));
     }
     const address = addressOf(send);
     if (!address) {
       this.#logger.warn({ sendId: send.id }, 'The contact has no address that WhatsApp can send to');
-      return opensWay(await this.#store(() => storeUnaddressed(this.#database, send)));
+      return endOf(await this.#store(() => storeUnaddressed(this.#database, send)));
     }
     const outcome = await this.#call(send, address, startWithinMs);
     const changes = await this.#store(() => this.#outcomes.store({ send, outcome }));
@@ -89,7 +95,7 @@ export class SendReply {
       },
       'Graph called',
     );
-    return opensWay(changes);
+    return endOf(changes);
   }
 
   async #call(send: ClaimedSend, address: RecipientAddress, startWithinMs: number): Promise<SendOutcome> {
@@ -128,7 +134,10 @@ export class SendReply {
   }
 }
 
-const opensWay = (changes: readonly SendChange[]): boolean => changes.some(({ send }) => isSettled(send.state.phase));
+function endOf(changes: readonly SendChange[]): SendEnd {
+  const over = changes.filter(({ send }) => isSettled(send.state.phase));
+  return { isOver: over.length > 0, opensWay: over.some(({ send }) => send.hasFollowers) };
+}
 
 /** Undefined when what Meta gave as the contact's address is none that it takes. */
 function addressOf({ replyTo }: ClaimedSend): RecipientAddress | undefined {

@@ -24,10 +24,9 @@ export function workOnSends(
       return jobs;
     },
     run: async (job) => {
-      if (await sendReply.execute(job)) {
-        loop.ring();
-        bus.ring('outbox');
-      }
+      const { isOver, opensWay } = await sendReply.execute(job);
+      if (opensWay) loop.ring();
+      if (isOver) bus.ring('outbox');
     },
     concurrency: CONCURRENCY,
     logger,
