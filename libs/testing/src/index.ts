@@ -16,3 +16,4 @@ export {
   type SeededReply,
 } from './seed-conversation.ts';
 export { startTestSandbox, type TestSandbox } from './test-sandbox.ts';
+export { haltProcess } from './halt-process.ts';

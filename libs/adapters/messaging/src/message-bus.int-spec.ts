@@ -5,7 +5,15 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { messagingTopology, webhookSubject, type MessagingTopology } from '@answerline/contracts';
 import { findNatsServer } from '@answerline/embedded-services';
 import { createLogger, withCorrelation } from '@answerline/logging';
-import { captureLogs, eventually, freePort, startTestNats, tempDir, type TestNats } from '@answerline/testing';
+import {
+  captureLogs,
+  eventually,
+  freePort,
+  haltProcess,
+  startTestNats,
+  tempDir,
+  type TestNats,
+} from '@answerline/testing';
 import { MessageBus, type MessageBusOptions } from './message-bus.ts';
 
 const logger = createLogger({ app: 'test', level: 'silent' });
@@ -243,7 +251,7 @@ describe('while the server is away', () => {
   });
 
   it('refuses a publish in flight when the connection breaks, not at its timeout', async () => {
-    process.kill(nats.pid, 'SIGSTOP');
+    await haltProcess(nats.pid);
     const startedAt = performance.now();
     const publish = bus.publish(aSubject(), encode('x'), { ...anId(), timeoutMs: 8_000 });
     const outcome = expect(publish).rejects.toMatchObject({ code: 'nats_unavailable' });
@@ -256,7 +264,7 @@ describe('while the server is away', () => {
   });
 
   it('says that a server which hangs did not answer in time', async () => {
-    process.kill(nats.pid, 'SIGSTOP');
+    await haltProcess(nats.pid);
     await expect(bus.publish(aSubject(), encode('x'), { ...anId(), timeoutMs: 200 })).rejects.toMatchObject({
       kind: 'transient',
       code: 'nats_timeout',
