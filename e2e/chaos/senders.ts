@@ -13,9 +13,12 @@ const TOGETHER_MOST = 5;
 const TOGETHER_MEAN = 3;
 /** A sender who is held writes nothing, and what they wrote before has arrived. */
 const ARRIVED_AFTER_MS = 6_000;
-/** Share of the messages that come a second time in a body of another shape, which no hash of the body can recognise. */
+/**
+ * Share of the messages that come a second time in a body of another shape, which no hash of the body can recognise. Half of
+ * these come when the message has its answer: another one to it would be seen.
+ */
 const REWRAPPED_SHARE = 0.1;
-const REWRAPPED_AFTER_MS = [100, 9_000] as const;
+const REWRAPPED_AFTER_MS = [100, 35_000] as const;
 
 interface Sender {
   readonly shop: Shop;
