@@ -70,7 +70,7 @@ describe('starting, stopping and starting again', () => {
     const lines = standalone.output().trim().split('\n');
     const ready = lines.slice(lines.indexOf('Answerline ready') + 1);
     expect(ready).toEqual([
-      expect.stringMatching(new RegExp(`^ {2}Phone +${sandboxUrl} `)),
+      expect.stringMatching(new RegExp(`^ {2}Phone +http://localhost:${new URL(sandboxUrl).port} `)),
       expect.stringMatching(new RegExp(`^ {2}API +http://localhost:${new URL(baseUrl).port}/api/docs `)),
       `  Keys     ${join(dataDir, 'demo.json')}`,
       `Everything is kept in ${dataDir}. Stop with Ctrl-C.`,
@@ -89,7 +89,7 @@ describe('starting, stopping and starting again', () => {
     process.kill(-standalone.pid, 'SIGINT');
     expect(await standalone.exited).toBe(0);
     await allGone(dataDir);
-    expect(standalone.output().trim().split('\n')).toEqual(lines);
+    expect(standalone.output().trim().split('\n')).toEqual([...lines, 'Stopping …']);
   }, 90_000);
 
   it.each(['PORT', 'SANDBOX_PORT'])('says that %s is in use, and stops what it had started', async (setting) => {

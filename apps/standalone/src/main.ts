@@ -111,10 +111,14 @@ async function start(starting: StartingProcess): Promise<void> {
   }
   say('');
   say('Answerline ready');
-  if (sandbox) say(`  Phone    ${sandbox.url}   write to the demo bakery as a customer (a simulator, not Meta)`);
+  if (sandbox) {
+    const phoneUrl = `http://localhost:${new URL(sandbox.url).port}`;
+    say(`  Phone    ${phoneUrl}   write to the demo bakery as a customer (a simulator, not Meta)`);
+  }
   say(`  API      ${baseUrl}/api/docs   ${sandbox ? 'try it with the apiKey out of the file below' : ''}`.trimEnd());
   if (sandbox) say(`  Keys     ${join(dataDir, 'demo.json')}`);
   say(`Everything is kept in ${dataDir}. Stop with Ctrl-C.`);
+  starting.onStop('terminal', () => say('Stopping …'));
 }
 
 function say(line: string): void {
