@@ -14,9 +14,10 @@ import { openShops } from './chaos/shops.ts';
 import { Watch } from './chaos/watch.ts';
 import { startCluster, type Cluster } from './cluster.ts';
 
+/** Who writes rarely writes more at once, so that there are pauses longer than the quiet window, which end a turn. */
 const profiles = {
-  standard: { perSecond: 10, senders: 60, shops: 3, rounds: 1 },
-  long: { perSecond: 50, senders: 200, shops: 5, rounds: 10 },
+  standard: { perSecond: 10, senders: 60, together: 5, shops: 3, rounds: 1 },
+  long: { perSecond: 50, senders: 200, together: 11, shops: 5, rounds: 10 },
 };
 const profile = profiles[process.env.CHAOS_PROFILE === 'long' ? 'long' : 'standard'];
 const seed = Number(process.env.CHAOS_SEED || randomInt(2 ** 31));
@@ -60,7 +61,7 @@ it(
     const parts = { cluster, random, watch: (watch = await Watch.open(cluster)) };
     const { sandboxUrl } = cluster;
     const shops = await openShops(cluster, profile.shops, quiet);
-    const senders = new Senders({ sandboxUrl, shops, count: profile.senders, seed });
+    const senders = new Senders({ sandboxUrl, shops, count: profile.senders, together: profile.together, seed });
     await call('PUT', `${sandboxUrl}/sandbox/limits`, { body: { pairRate: false } });
     const delivery = (body: object): Promise<unknown> => call('PUT', `${sandboxUrl}/sandbox/delivery`, { body });
     await delivery({
@@ -88,17 +89,17 @@ it(
       for (let round = 0; round < profile.rounds; round += 1) {
         const begin = round * ROUND_MS;
         await at(begin);
-        await faults({ latencyMs: 150, latencyJitterMs: 150, cutAfterAccept: 0.15, cutBeforeAccept: 0.1 });
+        await faults({ latencyMs: 150, statusBeforeAnswer: true });
         await at(begin + 7_000);
         await kill('gateway');
         await at(begin + 14_000);
-        await faults({ share: 0.2, latencyMs: 150, graphErrorStatus: 500 });
+        await faults({ latencyMs: 150, latencyJitterMs: 150, cutAfterAccept: 0.15, cutBeforeAccept: 0.1 });
         await kill('nats');
         await at(begin + 22_000);
         await faults({ share: 0.1, graphErrorStatus: 502, graphErrorBody: false });
         await kill('postgres');
         await at(begin + 30_000);
-        await faults({ latencyMs: 150, statusBeforeAnswer: true });
+        await faults({ share: 0.2, latencyMs: 150, graphErrorStatus: 500 });
         await kill('ingest');
         await at(begin + 37_000);
         await delivery({ shuffleWithinMs: 0 });

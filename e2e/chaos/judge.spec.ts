@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { codeOf } from './catalogue.ts';
+import { codeOf, goods } from './catalogue.ts';
 import {
   judge,
   PROOF_OF_SILENCE_MS,
@@ -78,7 +78,8 @@ describe('a good run', () => {
   });
 
   it('has turns of more messages than there are goods', () => {
-    expect(rules(written(11), [reply(11, 11)])).toEqual([]);
+    const count = goods.length + 3;
+    expect(rules(written(count), [reply(count, count)])).toEqual([]);
   });
 });
 

@@ -102,17 +102,22 @@ async function killHalted(
 }
 
 /** Lets one of those who are being answered say one more thing: the answer that was made without it must not be given. */
-export function writeWhileAnswered(watch: Watch, senders: Senders): Promise<SentMessage> {
-  return watch.whileAnswersWait(() =>
-    eventually(
-      async () => {
-        const said = await senders.sayMeanwhile(await watch.phonesBeingAnswered(), async ({ id, waId }) => {
+export async function writeWhileAnswered(watch: Watch, senders: Senders): Promise<SentMessage> {
+  const deadline = performance.now() + CAUGHT_WITHIN_MS;
+  while (performance.now() < deadline) {
+    const said = await watch.whileAnswersWait(async () => {
+      // Not for longer: rag answers eight at once, and these may all be people who cannot be taken.
+      for (const until = performance.now() + PILE_UP_MS; performance.now() < until; await delay(LOOK_EVERY_MS)) {
+        const found = await senders.sayMeanwhile(await watch.phonesBeingAnswered(), async ({ id, waId }) => {
           await eventually(() => watch.isStored(id), { what: 'the message is stored' });
           return (await watch.phonesBeingAnswered()).includes(waId);
         });
-        return said ?? false;
-      },
-      { what: 'somebody is being answered', timeoutMs: CAUGHT_WITHIN_MS },
-    ),
-  );
+        if (found) return found;
+      }
+      return undefined;
+    });
+    if (said) return said;
+    await delay(RUN_FREELY_MS);
+  }
+  throw new Error(`Nobody could be caught being answered for ${String(CAUGHT_WITHIN_MS)} ms`);
 }

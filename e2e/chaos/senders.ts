@@ -9,8 +9,11 @@ import { type Shop } from './shops.ts';
 const ASKS_IN_VAIN_EVERY = 6;
 /** Messages that belong together come this far apart; Meta's seconds differ all the same. */
 const TOGETHER_MS = [250, 900] as const;
-const TOGETHER_MOST = 5;
-const TOGETHER_MEAN = 3;
+/**
+ * Pauses are about as long as their mean. Were some much shorter, people would write on and on until the longest wait (a minute)
+ * ends the turn in the midst of a burst in disorder, and what arrives late from before would be a turn of its own by right.
+ */
+const PAUSE_SHARES = [0.85, 1.15] as const;
 /** A sender who is held writes nothing, and what they wrote before has arrived. */
 const ARRIVED_AFTER_MS = 6_000;
 /**
@@ -37,6 +40,7 @@ export class Senders {
   rewrapped = 0;
   readonly #sandboxUrl: string;
   readonly #senders: readonly Sender[];
+  readonly #together: number;
   readonly #random: Random;
   readonly #repeats = new Set<Promise<void>>();
 
@@ -44,9 +48,12 @@ export class Senders {
     readonly sandboxUrl: string;
     readonly shops: readonly Shop[];
     readonly count: number;
+    /** They write one to this many messages in a row. */
+    readonly together: number;
     readonly seed: number;
   }) {
-    const { sandboxUrl, shops, count, seed } = options;
+    const { sandboxUrl, shops, count, together, seed } = options;
+    this.#together = together;
     this.#sandboxUrl = sandboxUrl;
     this.#random = createRandom(seed);
     this.#senders = Array.from({ length: count }, (_, index) => ({
@@ -62,8 +69,9 @@ export class Senders {
 
   /** All write at once, `perSecond` messages together, until the time is over and what they had begun is said. */
   async write(perSecond: number, forMs: number): Promise<void> {
-    const meanBurstMs = ((TOGETHER_MS[0] + TOGETHER_MS[1]) / 2) * (TOGETHER_MEAN - 1);
-    const meanPauseMs = (this.#senders.length / perSecond) * TOGETHER_MEAN * 1000 - meanBurstMs;
+    const together = (1 + this.#together) / 2;
+    const meanBurstMs = ((TOGETHER_MS[0] + TOGETHER_MS[1]) / 2) * (together - 1);
+    const meanPauseMs = (this.#senders.length / perSecond) * together * 1000 - meanBurstMs;
     const until = performance.now() + forMs;
     await Promise.all(this.#senders.map((sender) => this.#writeAsOne(sender, meanPauseMs, until)));
     await Promise.all(this.#repeats);
@@ -104,14 +112,14 @@ export class Senders {
     const random = createRandom(Number(sender.waId) ^ Math.floor(this.#random.next() * 2 ** 32));
     await delay(random.between(0, meanPauseMs));
     while (performance.now() < until) {
-      const together = 1 + Math.floor(random.next() * TOGETHER_MOST);
+      const together = 1 + Math.floor(random.next() * this.#together);
       for (let said = 0; said < together; said += 1) {
         if (said > 0) await delay(random.between(...TOGETHER_MS));
         await sender.held;
         const message = await this.#say(sender);
         if (random.next() < REWRAPPED_SHARE) this.#repeatLater(sender.shop, message, random);
       }
-      await delay(Math.min(random.between(0.4, 1.6) * meanPauseMs, Math.max(0, until - performance.now())));
+      await delay(Math.min(random.between(...PAUSE_SHARES) * meanPauseMs, Math.max(0, until - performance.now())));
     }
   }
 
