@@ -28,23 +28,53 @@ export interface AnswerRequest {
   readonly instructions: string;
   /** Ends the work early; the promise then rejects with its reason. */
   readonly signal: AbortSignal;
+  /** Hears the answer's text piece by piece as it is written. What it heard is not yet checked: only the returned answer counts. */
+  readonly onText?: (piece: string) => void;
 }
 
-/** `model` and `usage` are for the receipt. An `answer` is Markdown; what an `abstain` says to the contact is the caller's. */
-export type Answer =
-  | {
-      readonly kind: 'answer';
-      readonly text: string;
-      readonly citedPassageIds: readonly string[];
-      readonly model: string;
-      readonly usage: TokenUsage;
-    }
-  | { readonly kind: 'abstain'; readonly model: string; readonly usage: TokenUsage };
+/** A follow-up that is to be understood without what was said before. */
+export interface FollowUp {
+  readonly question: string;
+  /** Oldest first, not empty. */
+  readonly history: readonly EarlierMessage[];
+  readonly signal: AbortSignal;
+}
+
+/** What making something cost. `costMicros` is in millionths of the currency of the price settings; null without prices. */
+export interface ModelUse {
+  readonly model: string;
+  readonly usage: TokenUsage;
+  readonly costMicros: number | null;
+}
+
+/** A question that can be searched for as it stands. */
+export interface RewrittenQuestion extends ModelUse {
+  readonly text: string;
+}
+
+/**
+ * An `answer` is Markdown; what an `abstain` says to the contact is the caller's. The rest is for the receipt: usage of all calls that
+ * were made for it, and the version of the prompt, null without one.
+ */
+export type Answer = ModelUse & { readonly promptVersion: string | null } & (
+    | { readonly kind: 'answer'; readonly text: string; readonly citedPassageIds: readonly string[] }
+    | { readonly kind: 'abstain' }
+  );
 
 /**
  * Answers a question from passages, or abstains. Port and DI token in one. Never says what does not stand in a passage. Throws what
  * its {@link ChatModel} throws, if it has one.
  */
 export abstract class Answerer {
+  /** Whether a model writes the answers: then what was said before is worth reading, and a turn mostly waits for it. */
+  abstract readonly usesModel: boolean;
+
+  /**
+   * The question as it would be asked by someone who starts with it, unchanged when it stands by itself; `undefined` when this answerer
+   * has no means to, or nothing usable came of it. It is for searching only: what is answered is what was asked. Throws only the
+   * signal's reason.
+   */
+  abstract rewrite(followUp: FollowUp): Promise<RewrittenQuestion | undefined>;
+
   abstract answer(request: AnswerRequest): Promise<Answer>;
 }

@@ -2,6 +2,8 @@
 export interface TokenUsage {
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** The model did not count, at least not all of them: this is a guess by the length of the texts. */
+  readonly isEstimated?: true;
 }
 
 /** One message to the model. */
@@ -15,6 +17,8 @@ export interface ChatRequest {
   readonly messages: readonly ChatMessage[];
   readonly maxOutputTokens: number;
   readonly signal: AbortSignal;
+  /** Hears the text piece by piece; without it the answer is fetched as a whole, which costs less. */
+  readonly onText?: (piece: string) => void;
 }
 
 /** `model` is the id that answered, which an endpoint may choose itself. */
@@ -30,5 +34,8 @@ export interface ChatCompletion {
  * `InvalidInput` `model_refused` when it will never take this request.
  */
 export abstract class ChatModel {
+  /** Id that is asked for. */
+  abstract readonly model: string;
+
   abstract complete(request: ChatRequest): Promise<ChatCompletion>;
 }

@@ -28,6 +28,8 @@ describe('ExtractiveAnswerer', () => {
       text: 'We open at **7:00** and close at 18:00.\n\n_Visit us_',
       citedPassageIds: ['hours'],
       model: 'extractive',
+      promptVersion: null,
+      costMicros: 0,
       usage: { inputTokens: 0, outputTokens: 0 },
     });
   });
@@ -48,6 +50,8 @@ describe('ExtractiveAnswerer', () => {
       expect(await ask(question)).toEqual({
         kind: 'abstain',
         model: 'extractive',
+        promptVersion: null,
+        costMicros: 0,
         usage: { inputTokens: 0, outputTokens: 0 },
       });
     },

@@ -1,10 +1,16 @@
-import { Answerer, type Answer, type AnswerPassage, type AnswerRequest } from './answerer.ts';
+import { Answerer, type Answer, type AnswerRequest } from './answerer.ts';
 import { detectLanguage, overlapShare } from './content-words.ts';
+import { sourceLine, withSourceLines } from './source-lines.ts';
 
 /** Share of the question's content words that the best passage must hold. A rule until it is calibrated against real questions. */
 const minOverlapShare = 0.5;
 
-const byExtract = { model: 'extractive', usage: { inputTokens: 0, outputTokens: 0 } } as const;
+const byExtract = {
+  model: 'extractive',
+  promptVersion: null,
+  usage: { inputTokens: 0, outputTokens: 0 },
+  costMicros: 0,
+} as const;
 
 /**
  * Answers without a model: with the best passage as it stands and its source's title as the last line. Abstains when fewer than half
@@ -14,25 +20,16 @@ const byExtract = { model: 'extractive', usage: { inputTokens: 0, outputTokens: 
  * more often than into right ones (right / wrong / abstained on product-docs: 77 / 14 / 9, looking through five 79 / 18 / 3).
  */
 export class ExtractiveAnswerer extends Answerer {
+  readonly usesModel = false;
+
+  async rewrite(): Promise<undefined> {}
+
   async answer({ question, passages, language, signal }: AnswerRequest): Promise<Answer> {
     signal.throwIfAborted();
     const [best] = passages;
     const share = best === undefined ? 0 : overlapShare(question, best, detectLanguage(question) ?? language);
     if (best === undefined || share < minOverlapShare) return { kind: 'abstain', ...byExtract };
-    return { kind: 'answer', text: withSource(best), citedPassageIds: [best.passageId], ...byExtract };
+    const text = withSourceLines(best.text, [sourceLine(best)]);
+    return { kind: 'answer', text, citedPassageIds: [best.passageId], ...byExtract };
   }
-}
-
-function withSource({ text, title, sourceUrl }: AnswerPassage): string {
-  const name = escapeMarkdown(title.replaceAll(/\s+/g, ' ').trim());
-  if (sourceUrl !== undefined) {
-    const target = sourceUrl.replaceAll(/[<>\\\s]/g, encodeURIComponent);
-    return `${text}\n\n[${name === '' ? escapeMarkdown(sourceUrl) : name}](<${target}>)`;
-  }
-  return name === '' ? text : `${text}\n\n_${name}_`;
-}
-
-/** So that a title is shown as it is written, whatever it holds. */
-function escapeMarkdown(text: string): string {
-  return text.replaceAll(/[\\`*_[\]<>~&]/g, '\\$&');
 }

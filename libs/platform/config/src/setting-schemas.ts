@@ -20,6 +20,13 @@ export const wholeNumber = (min: number, max: number, unit = '') =>
       error: `must be a whole number${unit && ` of ${unit}`} from ${min} to ${max}`,
     });
 
+/** A number with or without decimals, `0.25` or `3`, up to `max`. */
+export const decimalNumber = (max: number) =>
+  z
+    .string()
+    .transform((text) => (/^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN))
+    .refine((value) => value <= max, { error: `must be a number from 0 to ${max}, with a point before its decimals` });
+
 /** `on` or `off`; `true`, `false`, `1`, `0`, `yes` and `no` are understood too. */
 export const onOff = () => z.stringbool({ error: 'must be on or off' });
 
@@ -38,6 +45,12 @@ const urlMessage = (protocols: readonly string[]) => `must be a URL that begins 
 /** A URL with a host and one of the `protocols`, as it was written. */
 export const url = (...protocols: readonly string[]) =>
   z.string().refine((text) => isUrl(text, protocols), { error: urlMessage(protocols) });
+
+/** A URL of nothing but one of the `protocols`, a host and a port. */
+export const urlWithPort = (...protocols: readonly string[]) =>
+  url(...protocols).refine((text) => /^[a-z]+:\/\/[^/?#@]+:\d+$/.test(text), {
+    error: 'must end with the port, and have no path',
+  });
 
 /** Like {@link url}, for several servers with commas between them. */
 export const urls = (...protocols: readonly string[]) =>

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   addressRanges,
   baseUrl,
+  decimalNumber,
   emailAddress,
   encryptionKeys,
   listOf,
@@ -12,6 +13,7 @@ import {
   sender,
   url,
   urls,
+  urlWithPort,
   wholeNumber,
 } from './setting-schemas.ts';
 
@@ -37,6 +39,7 @@ interface Setting {
 }
 
 const port = () => wholeNumber(0, 65_535);
+const modelPrice = () => decimalNumber(1_000_000);
 
 /** Every setting there is. A process takes the ones it needs by name, with `loadConfig`. */
 export const settings = {
@@ -68,7 +71,11 @@ export const settings = {
     default: '',
     example: '10.0.0.0/8',
   },
-  GRPC_PORT: { schema: port().describe('Port for internal gRPC calls. Not set: no gRPC.'), example: '5000' },
+  GRPC_PORT: { schema: wholeNumber(1, 65_535).describe("Port of rag's gRPC service."), example: '5000' },
+  RAG_URL: {
+    schema: urlWithPort('grpc').describe("Where the gateway reaches rag's gRPC service."),
+    example: 'grpc://127.0.0.1:5000',
+  },
   METRICS_PORT: { schema: port().describe('Port for metrics. Not set: no metrics.'), example: '9464' },
   LOG_LEVEL: {
     schema: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).describe(
@@ -105,15 +112,30 @@ export const settings = {
     secret: true,
   },
   OPENAI_API_KEY: {
-    schema: secretText(1).describe('Key for the chat model. Not set: answers are quoted from the knowledge base.'),
+    schema: secretText(1).describe('Key for the chat model. An endpoint of your own may need none.'),
     example: '<the key from the model provider>',
     secret: true,
   },
   OPENAI_BASE_URL: {
-    schema: baseUrl().describe('Address of any OpenAI-compatible endpoint. Not set: OpenAI.'),
+    schema: baseUrl().describe('Address of any OpenAI-compatible endpoint, with its version. Not set: OpenAI.'),
     example: 'https://api.openai.com/v1',
   },
-  CHAT_MODEL: { schema: plainText().describe('Name of the chat model at that endpoint.'), example: 'gpt-5-mini' },
+  CHAT_MODEL: {
+    schema: plainText().describe(
+      'Name of the chat model at that endpoint. Not set: answers are quoted from the knowledge base.',
+    ),
+    example: 'gpt-5-mini',
+  },
+  CHAT_MODEL_INPUT_PRICE: {
+    schema: modelPrice().describe(
+      'What a million tokens of input cost at the chat model, in your currency. Not set: receipts have no costs.',
+    ),
+    example: '0.25',
+  },
+  CHAT_MODEL_OUTPUT_PRICE: {
+    schema: modelPrice().describe('What a million tokens of output cost at the chat model, in the same currency.'),
+    example: '2',
+  },
   MODEL_TIMEOUT_MS: {
     // A turn ends 25 s after its claim, with its fallback sent: what a model call may take must leave room for that.
     schema: wholeNumber(1_000, 20_000, 'milliseconds').describe('Longest time that one model call may take.'),
@@ -125,11 +147,13 @@ export const settings = {
     example: 'text-embedding-3-small',
   },
   EMBEDDING_BASE_URL: {
-    schema: baseUrl().describe('Endpoint for embeddings. Not set: OPENAI_BASE_URL.'),
+    schema: baseUrl().describe('OpenAI-compatible endpoint for embeddings. Not set: the one of the chat model.'),
     example: 'https://api.openai.com/v1',
   },
   EMBEDDING_API_KEY: {
-    schema: secretText(1).describe('Key for the embedding endpoint. Not set: OPENAI_API_KEY.'),
+    schema: secretText(1).describe(
+      'Key for the embedding endpoint. Not set: OPENAI_API_KEY, if EMBEDDING_BASE_URL is not set either.',
+    ),
     example: '<the key from the model provider>',
     secret: true,
   },

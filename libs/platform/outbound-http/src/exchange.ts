@@ -16,6 +16,15 @@ export interface HttpResponse {
   readonly body: Buffer;
 }
 
+/** An answer whose body is still coming. */
+export interface StreamedResponse {
+  readonly status: number;
+  /** Names in small letters. */
+  readonly headers: HttpResponse['headers'];
+  /** Errors with an OutboundError when it is cut, too large or too late. Cancelling it ends the request. */
+  readonly body: ReadableStream<Uint8Array>;
+}
+
 interface Exchange {
   readonly url: URL;
   readonly method: HttpMethod;
@@ -35,17 +44,65 @@ interface Exchange {
  * @throws OutboundError; Unexpected `outbound_request_invalid` for a request that HTTP does not allow
  */
 export async function exchange(dispatcher: Dispatcher, request: Exchange): Promise<HttpResponse> {
-  const { status, headers, body } = await transfer(dispatcher, request);
-  return { status, headers, body: await decompress(body, headers['content-encoding'], request.maxBytes) };
+  let status = 0;
+  let headers: HttpResponse['headers'] = {};
+  const chunks: Buffer[] = [];
+  await transfer(dispatcher, request, {
+    onHead: (code, given) => {
+      status = code;
+      headers = given;
+    },
+    onChunk: (chunk) => chunks.push(chunk),
+  });
+  const body = await decompress(Buffer.concat(chunks), headers['content-encoding'], request.maxBytes);
+  return { status, headers, body };
 }
 
-function transfer(dispatcher: Dispatcher, request: Exchange): Promise<HttpResponse> {
+/**
+ * Like {@link exchange}, but resolves with the head of the answer; the limits hold for its body too. What is not read yet is kept,
+ * up to `maxBytes`. A compressed body is refused: nobody asked for one.
+ */
+export function exchangeStreamed(dispatcher: Dispatcher, request: Exchange): Promise<StreamedResponse> {
+  return new Promise((resolve, reject) => {
+    const left = new AbortController();
+    const signal = request.signal ? AbortSignal.any([request.signal, left.signal]) : left.signal;
+    let reader: ReadableStreamDefaultController<Uint8Array> | undefined;
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => void (reader = controller),
+      cancel: () => left.abort(),
+    });
+    transfer(
+      dispatcher,
+      { ...request, signal },
+      {
+        onHead: (status, headers) => {
+          if (isPlain(headers['content-encoding'])) return resolve({ status, headers, body });
+          reject(new OutboundError('outbound_response_invalid', 'unknown'));
+          left.abort();
+        },
+        onChunk: (chunk) => reader?.enqueue(chunk),
+      },
+    ).then(
+      () => reader?.close(),
+      (error: Error) => {
+        reject(error);
+        reader?.error(error);
+      },
+    );
+  });
+}
+
+/** What an answer is given to as it comes. */
+interface Receiver {
+  readonly onHead: (status: number, headers: HttpResponse['headers']) => void;
+  readonly onChunk: (chunk: Buffer) => void;
+}
+
+/** Resolves with the last byte of the answer. */
+function transfer(dispatcher: Dispatcher, request: Exchange, { onHead, onChunk }: Receiver): Promise<void> {
   const { url, method, headers, body, timeoutMs, startWithinMs, maxBytes, signal } = request;
   return new Promise((resolve, reject) => {
     let controller: Dispatcher.DispatchController | undefined;
-    let status = 0;
-    let answerHeaders: HttpResponse['headers'] = {};
-    const chunks: Buffer[] = [];
     let received = 0;
     let isSettled = false;
 
@@ -81,17 +138,16 @@ function transfer(dispatcher: Dispatcher, request: Exchange): Promise<HttpRespon
           clearTimeout(startDeadline);
         },
         onResponseStart: (_controller, code, given) => {
-          if (code < 200) return;
-          status = code;
-          answerHeaders = given;
+          if (code < 200 || isSettled) return;
           if (Number(given['content-length']) > maxBytes && method !== 'HEAD') giveUp('outbound_response_too_large');
+          else onHead(code, given);
         },
         onResponseData: (_controller, chunk) => {
           received += chunk.length;
           if (received > maxBytes) giveUp('outbound_response_too_large');
-          else chunks.push(chunk);
+          else if (!isSettled) onChunk(chunk);
         },
-        onResponseEnd: () => settle(() => resolve({ status, headers: answerHeaders, body: Buffer.concat(chunks) })),
+        onResponseEnd: () => settle(resolve),
         onResponseError: (_controller, error) =>
           settle(() => {
             const isInvalid = reasonOf(error) === 'UND_ERR_INVALID_ARG';
@@ -109,9 +165,12 @@ const decompressors = {
   br: promisify(brotliDecompress),
 } as const;
 
+const isPlain = (encoding: string | string[] | undefined) =>
+  String(encoding ?? 'identity').toLowerCase() === 'identity';
+
 async function decompress(body: Buffer, encoding: string | string[] | undefined, maxBytes: number): Promise<Buffer> {
-  const name = String(encoding ?? 'identity').toLowerCase();
-  if (name === 'identity' || body.length === 0) return body;
+  if (isPlain(encoding) || body.length === 0) return body;
+  const name = String(encoding).toLowerCase();
   if (!(name in decompressors)) throw new OutboundError('outbound_response_invalid', 'unknown');
   try {
     return await decompressors[name as keyof typeof decompressors](body, { maxOutputLength: maxBytes });

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { createServer as createHttpServer, type IncomingMessage, type RequestListener } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
-import { closeOperatorConnections, fetchOperator, type OperatorRequest } from './fetch-operator.ts';
+import { closeOperatorConnections, fetchOperator, streamOperator, type OperatorRequest } from './fetch-operator.ts';
 import { OutboundError } from './outbound-error.ts';
 
 const servers: Server[] = [];
@@ -27,6 +28,8 @@ afterAll(closeOperatorConnections);
 
 const get = (url: string, more: Partial<OperatorRequest> = {}) =>
   fetchOperator(url, { timeoutMs: 5_000, maxBytes: 1_000, ...more });
+const openStream = (url: string, more: Partial<OperatorRequest> = {}) =>
+  streamOperator(url, { timeoutMs: 5_000, maxBytes: 1_000, ...more });
 const failureOf = async (request: Promise<unknown>) => {
   const error: unknown = await request.then(
     () => 'answered',
@@ -223,6 +226,69 @@ describe('a request that failed after it was written is unknown', () => {
   ])('when the answer has %s', async (_what, encoding, body) => {
     const url = await http((_request, response) => response.writeHead(200, { 'content-encoding': encoding }).end(body));
     expect(await failureOf(get(url))).toEqual(['outbound_response_invalid', 'unknown', 'transient']);
+  });
+});
+
+describe('streamOperator', () => {
+  it('gives the head at once and the body as it comes', async () => {
+    const step = Promise.withResolvers<void>();
+    const url = await http((_request, response) => {
+      response.writeHead(207, { 'x-answer': 'yes' });
+      response.write('first ');
+      void step.promise.then(() => response.end('second'));
+    });
+    const { status, headers, body } = await openStream(url, { method: 'POST', body: 'x' });
+    expect([status, headers['x-answer']]).toEqual([207, 'yes']);
+    const reader = body.getReader();
+    expect(Buffer.from((await reader.read()).value ?? []).toString()).toBe('first ');
+    step.resolve();
+    reader.releaseLock();
+    expect(await text(body)).toBe('second');
+  });
+
+  it('keeps to the limits until the last byte', async () => {
+    const hangs = await openStream(await http((_request, response) => response.write('half')), { timeoutMs: 100 });
+    expect(await failureOf(text(hangs.body))).toEqual(['outbound_timeout', 'unknown', 'transient']);
+
+    const isLarge = await openStream(await http((_request, response) => response.write(Buffer.alloc(2_000))));
+    expect(await failureOf(text(isLarge.body))).toEqual(['outbound_response_too_large', 'unknown', 'transient']);
+
+    const controller = new AbortController();
+    const calledOff = await openStream(await http((_request, response) => response.write('half')), {
+      signal: controller.signal,
+    });
+    const failure = failureOf(text(calledOff.body));
+    controller.abort();
+    expect(await failure).toEqual(['outbound_aborted', 'unknown', 'transient']);
+  });
+
+  it('ends with an error when the body is cut', async () => {
+    const address = await tcp((socket) =>
+      socket.on('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf')),
+    );
+    const { body } = await openStream(`http://${address}/`);
+    const [, delivery] = (await failureOf(text(body))) as string[];
+    expect(delivery).toBe('unknown');
+  });
+
+  it('refuses what comes without a head, and what is compressed', async () => {
+    const address = await tcp((socket) => socket.on('data', () => socket.resetAndDestroy()));
+    expect(await failureOf(openStream(`http://${address}/`))).toEqual(['outbound_cut', 'unknown', 'transient']);
+    const url = await http((_request, response) =>
+      response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('hello')),
+    );
+    expect(await failureOf(openStream(url))).toEqual(['outbound_response_invalid', 'unknown', 'transient']);
+  });
+
+  it('ends the request when its reader leaves', async () => {
+    const closed = Promise.withResolvers<void>();
+    const url = await http((_request, response) => {
+      response.write('half');
+      response.on('close', () => closed.resolve());
+    });
+    const { body } = await openStream(url);
+    await body.cancel();
+    await closed.promise;
   });
 });
 

@@ -1,6 +1,13 @@
 import { Unexpected } from '@answerline/errors';
 import { Agent } from 'undici';
-import { exchange, type HttpMethod, type HttpResponse, type RequestHeaders } from './exchange.ts';
+import {
+  exchange,
+  exchangeStreamed,
+  type HttpMethod,
+  type HttpResponse,
+  type RequestHeaders,
+  type StreamedResponse,
+} from './exchange.ts';
 
 /** A connection that takes longer than this is refused as far as a caller can tell. Also DESIGN's limit between claim and call. */
 const startWithinMs = 5_000;
@@ -32,12 +39,23 @@ const openAgent = () =>
  *   Unexpected `outbound_request_invalid` for a bad URL, method or header
  */
 export async function fetchOperator(url: string | URL, request: OperatorRequest): Promise<HttpResponse> {
+  return exchange((agent ??= openAgent()), exchangeOf(url, request));
+}
+
+/**
+ * Like {@link fetchOperator}, for an answer that is read while it comes: resolves with its head. Time and size limit hold until its
+ * last byte. Whoever does not read the body to its end cancels it.
+ */
+export async function streamOperator(url: string | URL, request: OperatorRequest): Promise<StreamedResponse> {
+  return exchangeStreamed((agent ??= openAgent()), exchangeOf(url, request));
+}
+
+function exchangeOf(url: string | URL, request: OperatorRequest) {
   const target = URL.parse(String(url));
   if (target === null || !['http:', 'https:'].includes(target.protocol)) {
     throw new Unexpected('outbound_request_invalid', 'Not a valid address of a service.');
   }
-  agent ??= openAgent();
-  return exchange(agent, {
+  return {
     url: target,
     method: request.method ?? 'GET',
     headers: request.headers ?? {},
@@ -46,10 +64,10 @@ export async function fetchOperator(url: string | URL, request: OperatorRequest)
     startWithinMs: request.startWithinMs ?? startWithinMs,
     maxBytes: request.maxBytes,
     signal: request.signal,
-  });
+  };
 }
 
-/** Closes the connections that {@link fetchOperator} keeps, after the requests on them. The next request opens new ones. */
+/** Closes the connections that {@link fetchOperator} and {@link streamOperator} keep, after the requests on them. The next request opens new ones. */
 export async function closeOperatorConnections(): Promise<void> {
   const closing = agent;
   agent = undefined;
