@@ -1,7 +1,8 @@
 import 'reflect-metadata';
 import { loadConfig, readEnvironment } from '@answerline/config';
-import { RagModule } from '@answerline/feature-rag';
+import { RagServiceModule } from '@answerline/feature-rag';
 import { KnowledgeIndex } from '@answerline/knowledge-index';
+import { Answerer, Embedder } from '@answerline/language-model';
 import { listenOn, runProcess, startHealthServer, type StartingProcess } from '@answerline/lifecycle';
 import { LOGGER, nestLogger } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
@@ -11,17 +12,27 @@ import {
   commonSettings,
   connectDatabase,
   connectMessageBus,
-  PartsModule,
+  languageModelSettings,
   openKnowledgeIndex,
+  openLanguageModels,
+  PartsModule,
+  serveRagService,
 } from '@answerline/process-parts';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
 
 runProcess({ name: 'rag', start });
 
 async function start(starting: StartingProcess): Promise<void> {
   const env = readEnvironment();
-  const config = loadConfig(commonSettings, env, { required: ['DATABASE_URL', 'NATS_URL'] });
+  const config = loadConfig(
+    [...commonSettings, ...languageModelSettings, 'ELASTICSEARCH_URL', 'GRPC_PORT', 'INTERNAL_TOKEN'],
+    env,
+    {
+      required: ['DATABASE_URL', 'NATS_URL', 'GRPC_PORT', 'INTERNAL_TOKEN'],
+    },
+  );
   const { logger } = checkedStart(starting, 'rag', config, env);
 
   const health = await listenOn('PORT', () =>
@@ -29,6 +40,7 @@ async function start(starting: StartingProcess): Promise<void> {
   );
   starting.onStop('health', () => health.stop());
   const name = 'rag';
+  const { answerer, embedder } = openLanguageModels(starting, config);
   const parts = PartsModule.of([
     [LOGGER, logger],
     [
@@ -36,14 +48,24 @@ async function start(starting: StartingProcess): Promise<void> {
       await connectDatabase(starting, { name, url: config.DATABASE_URL, poolSize: config.DATABASE_POOL_SIZE }),
     ],
     [MessageBus, await connectMessageBus(starting, { name, url: config.NATS_URL, profile: 'production', logger })],
-    [KnowledgeIndex, await openKnowledgeIndex(starting, { dataDir: config.DATA_DIR, mode: 'write' })],
+    [
+      KnowledgeIndex,
+      await openKnowledgeIndex(starting, { dataDir: config.DATA_DIR, elasticsearchUrl: config.ELASTICSEARCH_URL }),
+    ],
+    [Answerer, answerer],
+    [Embedder, embedder],
   ]);
 
-  const app = await NestFactory.createApplicationContext(
-    { module: RagAppModule, imports: [parts, RagModule] },
-    { logger: nestLogger(logger), abortOnError: false },
+  // It listens for gRPC only. Nest stops the work of an application with a microservice before it closes the door of that, and of
+  // one that is nothing but a microservice after.
+  const app = await NestFactory.create(
+    { module: RagAppModule, imports: [parts, RagServiceModule.forRoot({ token: config.INTERNAL_TOKEN })] },
+    new FastifyAdapter(),
+    { logger: nestLogger(logger), bodyParser: false, abortOnError: false },
   );
   starting.onStop('rag', () => app.close());
+  await serveRagService(app, { host: config.HOST, port: config.GRPC_PORT });
+  await app.init();
   logger.info({ port: health.port }, 'Ready');
 }
 

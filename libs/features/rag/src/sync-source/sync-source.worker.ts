@@ -15,7 +15,7 @@ export function workOnSources(
   const loop = startWorkLoop({
     name: 'sources',
     claim: (limit) => syncSource.claim(limit),
-    run: (source) => syncSource.execute(source),
+    run: (source, signal) => syncSource.execute(source, signal),
     concurrency: CONCURRENCY,
     logger,
   });
