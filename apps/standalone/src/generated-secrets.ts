@@ -9,6 +9,7 @@ import { writePrivateFile } from './write-private-file.ts';
 const makers = {
   ENCRYPTION_KEYS: () => `k1:${randomBytes(32).toString('base64')}`,
   OPERATOR_KEY: () => generateToken(32),
+  INTERNAL_TOKEN: () => generateToken(32),
 } as const satisfies Partial<Record<SettingName, () => string>>;
 
 /**

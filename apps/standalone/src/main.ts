@@ -1,24 +1,32 @@
 import 'reflect-metadata';
 import { join, resolve } from 'node:path';
-import { loadConfig, readEnvironment, type SettingName } from '@answerline/config';
+import { loadConfig, readEnvironment } from '@answerline/config';
+import { freePort } from '@answerline/embedded-services';
 import { createGatewayAdapter, GatewayModule, openGatewayDoors } from '@answerline/feature-gateway';
 import { IngestModule } from '@answerline/feature-ingest';
 import { NotifierModule } from '@answerline/feature-notifier';
-import { RagModule } from '@answerline/feature-rag';
+import { RagServiceModule } from '@answerline/feature-rag';
 import { KnowledgeIndex } from '@answerline/knowledge-index';
+import { Answerer, Embedder } from '@answerline/language-model';
 import { HealthRegistry, listenOn, requirePort, runProcess, type StartingProcess } from '@answerline/lifecycle';
 import { LOGGER, nestLogger } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
 import { Database, migrateDatabase } from '@answerline/persistence';
 import {
   checkedStart,
-  commonSettings,
   connectDatabase,
   connectMessageBus,
+  gatewayOptions,
+  gatewaySettings,
   graphClient,
+  languageModelSettings,
   openKnowledgeIndex,
+  openLanguageModels,
   PartsModule,
+  ragClient,
+  serveRagService,
 } from '@answerline/process-parts';
+import { RagClient } from '@answerline/rag-client';
 import { startSandbox } from '@answerline/sandbox';
 import { SecretBox } from '@answerline/secrets';
 import { GraphClient } from '@answerline/whatsapp';
@@ -29,18 +37,12 @@ import { ensureDemo } from './demo.ts';
 import { startMissingServices } from './embedded-parts.ts';
 import { withGeneratedSecrets } from './generated-secrets.ts';
 
-const names = [
-  ...commonSettings,
-  'OPERATOR_KEY',
-  'DEFAULT_PLAN',
-  'UPGRADE_URL',
-  'REQUIRE_APP_SECRET',
-] as const satisfies readonly SettingName[];
-
 /** On the terminal of somebody who tries it out, only what needs attention; LOG_LEVEL changes it. */
 const QUIET = 'warn';
 /** Whoever reaches the sandbox can write as anybody. */
 const SANDBOX_HOST = '127.0.0.1';
+/** Only this process calls it, and whoever tries it out here. */
+const GRPC_HOST = '127.0.0.1';
 
 runProcess({ name: 'answerline', start });
 
@@ -49,7 +51,13 @@ async function start(starting: StartingProcess): Promise<void> {
   const outer = readEnvironment();
   const dataDir = resolve(outer['DATA_DIR'] || '.answerline');
   const { env, generated } = withGeneratedSecrets({ LOG_LEVEL: QUIET, ...outer, DATA_DIR: dataDir }, dataDir);
-  const config = loadConfig(names, env, { required: ['ENCRYPTION_KEYS', 'OPERATOR_KEY'] });
+  const config = loadConfig(
+    [...gatewaySettings, ...languageModelSettings, 'ELASTICSEARCH_URL', 'GRPC_PORT', 'INTERNAL_TOKEN'],
+    env,
+    {
+      required: ['ENCRYPTION_KEYS', 'OPERATOR_KEY', 'INTERNAL_TOKEN'],
+    },
+  );
   const { logger, hasSandbox, graphBaseUrl } = checkedStart(starting, 'answerline', config, outer, generated);
 
   const { databaseUrl, natsUrl, natsToken } = await startMissingServices(starting, config, say);
@@ -67,7 +75,8 @@ async function start(starting: StartingProcess): Promise<void> {
     profile: 'standalone',
     logger,
   });
-  const index = await openKnowledgeIndex(starting, { dataDir, mode: 'write' });
+  const index = await openKnowledgeIndex(starting, { dataDir, elasticsearchUrl: config.ELASTICSEARCH_URL });
+  const { answerer, embedder } = openLanguageModels(starting, config);
   const sandbox = hasSandbox
     ? await startSandbox({
         host: SANDBOX_HOST,
@@ -78,30 +87,38 @@ async function start(starting: StartingProcess): Promise<void> {
     : undefined;
   if (sandbox) starting.onStop('sandbox', () => sandbox.close());
 
-  const baseUrl = config.PUBLIC_URL ?? `http://localhost:${String(config.PORT)}`;
+  const grpcPort = config.GRPC_PORT ?? (await freePort(GRPC_HOST));
+  const rag = ragClient(starting, { url: `grpc://${GRPC_HOST}:${String(grpcPort)}`, token: config.INTERNAL_TOKEN });
   const parts = PartsModule.of([
     [LOGGER, logger],
     [HealthRegistry, starting.health],
     [Database, database],
     [MessageBus, bus],
     [KnowledgeIndex, index],
+    [Answerer, answerer],
+    [Embedder, embedder],
+    [RagClient, rag],
     [SecretBox, new SecretBox(config.ENCRYPTION_KEYS.reveal())],
     [GraphClient, graphClient(starting, { baseUrl: graphBaseUrl, version: config.META_GRAPH_VERSION })],
   ]);
-  const gateway = GatewayModule.forRoot({
-    publicUrl: baseUrl,
-    operatorKey: config.OPERATOR_KEY,
-    defaultPlan: config.DEFAULT_PLAN,
-    upgradeUrl: config.UPGRADE_URL,
-    requireAppSecret: config.REQUIRE_APP_SECRET,
-  });
+  const gateway = gatewayOptions(config);
   const app = await NestFactory.create<NestFastifyApplication>(
-    { module: StandaloneModule, imports: [parts, gateway, IngestModule, RagModule, NotifierModule] },
+    {
+      module: StandaloneModule,
+      imports: [
+        parts,
+        GatewayModule.forRoot(gateway),
+        IngestModule,
+        RagServiceModule.forRoot({ token: config.INTERNAL_TOKEN }),
+        NotifierModule,
+      ],
+    },
     createGatewayAdapter(),
     { logger: nestLogger(logger), bodyParser: false, abortOnError: false },
   );
   starting.onStop('application', () => app.close());
   await openGatewayDoors(app);
+  await serveRagService(app, { host: GRPC_HOST, port: grpcPort });
   await listenOn('PORT', () => app.listen(config.PORT, config.HOST));
 
   const localUrl = `http://127.0.0.1:${String(config.PORT)}`;
@@ -115,7 +132,9 @@ async function start(starting: StartingProcess): Promise<void> {
     const phoneUrl = `http://localhost:${new URL(sandbox.url).port}`;
     say(`  Phone    ${phoneUrl}   write to the demo bakery as a customer (a simulator, not Meta)`);
   }
-  say(`  API      ${baseUrl}/api/docs   ${sandbox ? 'try it with the apiKey out of the file below' : ''}`.trimEnd());
+  say(
+    `  API      ${gateway.publicUrl}/api/docs   ${sandbox ? 'try it with the apiKey out of the file below' : ''}`.trimEnd(),
+  );
   if (sandbox) say(`  Keys     ${join(dataDir, 'demo.json')}`);
   say(`Everything is kept in ${dataDir}. Stop with Ctrl-C.`);
   starting.onStop('terminal', () => say('Stopping …'));

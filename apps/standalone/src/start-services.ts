@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ConfigError, loadConfig, readEnvironment, type Environment } from '@answerline/config';
+import { freePort } from '@answerline/embedded-services';
 import { runProcess, type StartingProcess } from '@answerline/lifecycle';
 import { closeOperatorConnections } from '@answerline/outbound-http';
 import { migrateDatabase } from '@answerline/persistence';
@@ -31,7 +32,7 @@ async function start(starting: StartingProcess): Promise<void> {
   const outer = readEnvironment();
   const dataDir = resolve(outer['DATA_DIR'] || '.answerline');
   const { env, generated } = withGeneratedSecrets({ LOG_LEVEL: QUIET, ...outer, DATA_DIR: dataDir }, dataDir);
-  const config = loadConfig([...commonSettings, 'OPERATOR_KEY'], env, {
+  const config = loadConfig([...commonSettings, 'ENCRYPTION_KEYS', 'OPERATOR_KEY', 'GRPC_PORT'], env, {
     required: ['ENCRYPTION_KEYS', 'OPERATOR_KEY'],
   });
   const lastPort = config.PORT + apps.length - 1;
@@ -45,13 +46,16 @@ async function start(starting: StartingProcess): Promise<void> {
   say('Preparing the database …');
   await migrateDatabase(databaseUrl);
 
+  const host = ['0.0.0.0', '::'].includes(config.HOST) ? '127.0.0.1' : config.HOST;
+  const grpcPort = config.GRPC_PORT ?? (await freePort(host));
   const shared: Environment = {
     ...env,
     // Only what nobody gave us: a setting may also stand in the file that <name>_FILE names.
     ...(config.DATABASE_URL === undefined ? { DATABASE_URL: databaseUrl } : {}),
     ...(config.NATS_URL === undefined ? { NATS_URL: withToken(natsUrl, natsToken) } : {}),
+    GRPC_PORT: String(grpcPort),
+    RAG_URL: `grpc://${host}:${String(grpcPort)}`,
   };
-  const host = ['0.0.0.0', '::'].includes(config.HOST) ? '127.0.0.1' : config.HOST;
   const portOf = (app: AppName): number => config.PORT + apps.indexOf(app);
   const urlOf = (app: AppName): string => `http://${host}:${String(portOf(app))}`;
   const sandboxUrl = `http://127.0.0.1:${String(config.SANDBOX_PORT)}`;

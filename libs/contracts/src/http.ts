@@ -107,8 +107,21 @@ export const searchQuerySchema = z.strictObject({
   q: z.string().trim().min(1).max(2_000),
   limit: z.coerce.number().int().min(1).max(50).default(10),
 });
+/** By words and by meaning, or by words only. */
+export const searchModeSchema = z.enum(['hybrid', 'lexical']);
+/** Where a passage stood in the two lists of a search; null where it was in none, or the list was not asked for. */
+const listPlaces = {
+  lexicalRank: z.int().nullable().describe('Place among the passages found by words, from 1'),
+  lexicalScore: z.number().nullable().describe('BM25'),
+  vectorRank: z.int().nullable().describe('Place among the passages found by meaning, from 1'),
+  vectorScore: z.number().nullable().describe('Cosine'),
+};
 export const searchResultSchema = z.object({
-  mode: z.enum(['lexical', 'hybrid']),
+  mode: searchModeSchema,
+  lexicalReason: z
+    .string()
+    .nullable()
+    .describe('Why by words only: no_embedding_model, embedder_unavailable, index_being_rebuilt; null with hybrid'),
   items: z.array(
     z.object({
       passageId: id,
@@ -117,9 +130,60 @@ export const searchResultSchema = z.object({
       headingPath: z.array(z.string()),
       text: z.string(),
       rank: z.int(),
-      score: z.number(),
+      score: z.number().describe('Orders the items of one answer and says nothing beyond it'),
+      ...listPlaces,
     }),
   ),
+});
+
+/** A question of some length, as people write it on a phone. */
+const askedText = z.string().trim().min(1).max(4_000);
+export const askSchema = z.strictObject({
+  question: askedText,
+  history: z
+    .array(z.strictObject({ author: z.enum(['contact', 'ai', 'human']), text: askedText }))
+    .max(40)
+    .default([])
+    .describe('What was said before, oldest first'),
+});
+export const askResultSchema = z.object({
+  kind: z.enum(['answer', 'abstain', 'fallback']),
+  text: z.string().describe('Markdown'),
+  citations: z
+    .array(
+      z.object({
+        passageId: id,
+        sourceId: id,
+        title: z.string(),
+        url: z.string().nullable().describe('Only if the chatbot shows its sources and this one is public'),
+      }),
+    )
+    .describe('What the answer rests on'),
+  receiptId: id.nullable().describe('Null with a fallback, which has no receipt'),
+});
+
+export const receiptSchema = z.object({
+  id,
+  question: z.string(),
+  rewrittenQuestion: z.string().nullable().describe('What was searched for instead, when the question was a follow-up'),
+  searchMode: searchModeSchema.nullable().describe('Null for receipts from before there were vectors'),
+  passages: z
+    .array(
+      z.object({
+        passageId: id,
+        sha256: z.string().describe('Of its text, as it was then'),
+        title: z.string().nullable().describe('Of its source; null when that is gone'),
+        ...listPlaces,
+        cited: z.boolean(),
+      }),
+    )
+    .describe('What the answer was made from, best first'),
+  promptVersion: z.string().nullable().describe('Null without a prompt'),
+  model: z.string(),
+  usage: z.object({ inputTokens: z.int(), outputTokens: z.int() }),
+  costMicros: z.int().nullable().describe('In millionths of the currency of the price settings; null without prices'),
+  timings: z.record(z.string(), z.number()).describe('Milliseconds by step'),
+  createdAt: time,
 });
 
 export const channelTypeSchema = z.enum(['whatsapp', 'web']);

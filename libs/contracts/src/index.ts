@@ -34,6 +34,8 @@ export {
 } from './events.ts';
 export { planLimits, planSchema, plans, plansWith, type Plan, type PlanLimits } from './plans.ts';
 export {
+  askResultSchema,
+  askSchema,
   channelSchema,
   channelStateSchema,
   channelTypeSchema,
@@ -49,7 +51,9 @@ export {
   pageQuerySchema,
   problemSchema,
   putWhatsAppChannelSchema,
+  receiptSchema,
   replyKindSchema,
+  searchModeSchema,
   searchQuerySchema,
   searchResultSchema,
   sourceSchema,
@@ -64,3 +68,17 @@ export {
   type SourceState,
   type SourceType,
 } from './http.ts';
+export {
+  AnswerKind,
+  Author,
+  SearchMode,
+  type AskEvent,
+  type AskRequest,
+  type AskResult,
+  type Citation,
+  type EarlierMessage,
+  type ListPlace,
+  type Passage,
+  type SearchRequest,
+  type SearchResponse,
+} from './rag-service.gen.ts';

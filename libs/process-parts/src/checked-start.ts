@@ -21,7 +21,6 @@ export const commonSettings = [
   'DATABASE_URL',
   'DATABASE_POOL_SIZE',
   'NATS_URL',
-  'ENCRYPTION_KEYS',
   'SANDBOX',
   'SANDBOX_PORT',
   'META_GRAPH_BASE_URL',

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { LanceKnowledgeIndex, type KnowledgeIndex } from '@answerline/knowledge-index';
+import { ElasticsearchKnowledgeIndex, LanceKnowledgeIndex, type KnowledgeIndex } from '@answerline/knowledge-index';
 import { type StartingProcess } from '@answerline/lifecycle';
 import { type Logger } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
@@ -37,12 +37,19 @@ export async function connectMessageBus(
   return bus;
 }
 
-/** Opens the embedded knowledge index under DATA_DIR. One process writes; others read, also before the folder is there. */
+/**
+ * Opens the knowledge index for its one writer: Elasticsearch where there is an address, else LanceDB under DATA_DIR. Readiness asks it,
+ * and it is closed when the process stops. An Elasticsearch that is away stops no start.
+ */
 export async function openKnowledgeIndex(
   starting: StartingProcess,
-  options: { readonly dataDir: string; readonly mode: 'read' | 'write' },
+  options: { readonly dataDir: string; readonly elasticsearchUrl: string | undefined },
 ): Promise<KnowledgeIndex> {
-  const index = await LanceKnowledgeIndex.open({ folder: join(options.dataDir, 'index'), mode: options.mode });
+  const { dataDir, elasticsearchUrl } = options;
+  const index =
+    elasticsearchUrl === undefined
+      ? await LanceKnowledgeIndex.open({ folder: join(dataDir, 'index'), mode: 'write' })
+      : ElasticsearchKnowledgeIndex.open({ url: elasticsearchUrl });
   starting.onStop('knowledge index', () => index.close());
   starting.health.add('knowledge_index', () => index.health());
   return index;

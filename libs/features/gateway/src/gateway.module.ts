@@ -3,6 +3,7 @@ import { Database } from '@answerline/persistence';
 import { SecretBox } from '@answerline/secrets';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
+import { AskController } from './ask-question/ask.controller.ts';
 import { ChannelsController } from './connect-whatsapp/channels.controller.ts';
 import { ConnectWhatsApp } from './connect-whatsapp/connect-whatsapp.ts';
 import { CreateWorkspace } from './create-workspace/create-workspace.ts';
@@ -17,15 +18,16 @@ import { ProblemFilter } from './management-api/problem.filter.ts';
 import { RequestSchemaPipe } from './management-api/request-schema.pipe.ts';
 import { ConversationsController } from './read-conversations/conversations.controller.ts';
 import { ReadConversations } from './read-conversations/read-conversations.ts';
+import { ReadReceipts } from './read-receipts/read-receipts.ts';
+import { ReceiptsController } from './read-receipts/receipts.controller.ts';
 import { WebhookLogController } from './read-webhook-log/webhook-log.controller.ts';
 import { DeliveryBook } from './receive-webhook/delivery-book.ts';
 import { WebhookKeys } from './receive-webhook/webhook-keys.ts';
 import { WebhookWorker } from './receive-webhook/webhook.worker.ts';
 import { SearchController } from './search-knowledge/search.controller.ts';
-import { SearchKnowledge } from './search-knowledge/search-knowledge.ts';
 
 /**
- * Meta's webhook and the management API. Needs Database, MessageBus, SecretBox, KnowledgeIndex, HealthRegistry and LOGGER from
+ * Meta's webhook and the management API. Needs Database, MessageBus, SecretBox, RagClient, HealthRegistry and LOGGER from
  * the app, `createGatewayAdapter()` under it, and `openGatewayDoors(app)` before it listens.
  */
 @Module({})
@@ -38,8 +40,10 @@ export class GatewayModule {
         ChatbotsController,
         SourcesController,
         SearchController,
+        AskController,
         ChannelsController,
         ConversationsController,
+        ReceiptsController,
         WebhookLogController,
       ],
       providers: [
@@ -61,9 +65,9 @@ export class GatewayModule {
         WebhookWorker,
         CreateWorkspace,
         ManageSources,
-        SearchKnowledge,
         ConnectWhatsApp,
         ReadConversations,
+        ReadReceipts,
       ],
     };
   }

@@ -1,11 +1,21 @@
 import { KnowledgeIndex } from '@answerline/knowledge-index';
-import { Answerer } from '@answerline/language-model';
+import { Embedder } from '@answerline/language-model';
 import { LOGGER, type Logger } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
 import { Database } from '@answerline/persistence';
-import { type BeforeApplicationShutdown, Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import {
+  type BeforeApplicationShutdown,
+  Inject,
+  Injectable,
+  type OnApplicationBootstrap,
+  Optional,
+} from '@nestjs/common';
 import { AnswerTurn } from './answer-turn/answer-turn.ts';
 import { workOnTurns } from './answer-turn/answer-turn.worker.ts';
+import { BuildIndex } from './build-index/build-index.ts';
+import { workOnIndex } from './build-index/build-index.worker.ts';
+import { type IndexParts } from './index-versions.ts';
+import { MakeAnswer } from './make-answer/make-answer.ts';
 import { SyncSource } from './sync-source/sync-source.ts';
 import { workOnSources } from './sync-source/sync-source.worker.ts';
 
@@ -17,7 +27,7 @@ const STOP_WITHIN_MS = 15_000;
 export class RagWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly #bus: MessageBus;
   readonly #answerTurn: AnswerTurn;
-  readonly #syncSource: SyncSource;
+  readonly #indexParts: IndexParts & { readonly logger: Logger };
   readonly #logger: Logger;
   #parts: { stop(withinMs: number): Promise<void> }[] = [];
 
@@ -25,19 +35,21 @@ export class RagWorker implements OnApplicationBootstrap, BeforeApplicationShutd
     bus: MessageBus,
     database: Database,
     index: KnowledgeIndex,
-    answerer: Answerer,
+    makeAnswer: MakeAnswer,
     @Inject(LOGGER) logger: Logger,
+    @Optional() @Inject(Embedder) embedder: Embedder | null = null,
   ) {
     this.#bus = bus;
     this.#logger = logger.child({ feature: 'rag' });
-    this.#answerTurn = new AnswerTurn({ database, index, answerer, logger: this.#logger });
-    this.#syncSource = new SyncSource(database, index, this.#logger);
+    this.#answerTurn = new AnswerTurn({ database, makeAnswer, logger: this.#logger });
+    this.#indexParts = { database, index, embedder, logger: this.#logger };
   }
 
   onApplicationBootstrap(): void {
     this.#parts = [
       workOnTurns(this.#bus, this.#answerTurn, this.#logger),
-      workOnSources(this.#bus, this.#syncSource, this.#logger),
+      workOnSources(this.#bus, new SyncSource(this.#indexParts), this.#logger),
+      workOnIndex(this.#indexParts, new BuildIndex(this.#indexParts)),
     ];
   }
 

@@ -19,13 +19,25 @@ export const WorkspaceId = createParamDecorator((_data: unknown, context: Execut
   return workspaceId;
 });
 
-/** What a route does, in a few words, and what it answers. The schema is documentation; a test holds real answers against it. */
-export function Answers(summary: string, status: number, schema: z.ZodType): MethodDecorator {
-  return applyDecorators(
-    HttpCode(status),
-    ApiOperation({ summary }),
-    ApiResponse({ status, description: 'Done', standardSchema: schema }),
-  );
+/**
+ * What a route does, in a few words, and what it answers. The schema is documentation; a test holds real answers against it.
+ *
+ * @param asText a media type that the same answer may be asked for in, and what its text looks like
+ */
+export function Answers(
+  summary: string,
+  status: number,
+  schema: z.ZodType,
+  asText?: { readonly type: string; readonly description: string },
+): MethodDecorator {
+  const json = z.toJSONSchema(schema) as Record<string, unknown>;
+  const answer = asText
+    ? {
+        description: asText.description,
+        content: { 'application/json': { schema: json }, [asText.type]: { schema: { type: 'string' } } },
+      }
+    : { description: 'Done', standardSchema: schema };
+  return applyDecorators(HttpCode(status), ApiOperation({ summary }), ApiResponse({ status, ...answer }));
 }
 
 /** An id in the path. What cannot be an id is 404. */

@@ -1,6 +1,14 @@
 import { Transient, Unexpected } from '@answerline/errors';
 import { KnowledgeIndex, LanceKnowledgeIndex, type KnowledgeHits } from '@answerline/knowledge-index';
-import { Answerer, ExtractiveAnswerer, type Answer, type AnswerRequest } from '@answerline/language-model';
+import {
+  Answerer,
+  ExtractiveAnswerer,
+  type Answer,
+  type AnswerRequest,
+  type EarlierMessage,
+  type FollowUp,
+  type RewrittenQuestion,
+} from '@answerline/language-model';
 import { createLogger } from '@answerline/logging';
 import { changeOwnership, Database, migrateDatabase, newId } from '@answerline/persistence';
 import {
@@ -17,6 +25,8 @@ import {
   type TestDatabase,
 } from '@answerline/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { FindPassages } from '../find-passages/find-passages.ts';
+import { MakeAnswer } from '../make-answer/make-answer.ts';
 import { SyncSource } from '../sync-source/sync-source.ts';
 import { AnswerTurn, type TurnEnd } from './answer-turn.ts';
 import { commitTurn } from './commit-turn.ts';
@@ -48,10 +58,12 @@ async function begin(options: SeedOptions = {}): Promise<void> {
   conversation = await seedConversation(database, channel);
 }
 
-const noCost = { model: 'scripted', usage: { inputTokens: 3, outputTokens: 5 } };
+const cost = { model: 'scripted', promptVersion: 'v1', usage: { inputTokens: 3, outputTokens: 5 }, costMicros: 7 };
 /** A model of the outside, as a test wants it. */
 class ScriptedAnswerer extends Answerer {
+  readonly usesModel = true;
   readonly questions: string[] = [];
+  readonly histories: (readonly EarlierMessage[])[] = [];
   readonly #script: (request: AnswerRequest, call: number) => Promise<string> | string;
 
   constructor(script: (request: AnswerRequest, call: number) => Promise<string> | string) {
@@ -59,16 +71,23 @@ class ScriptedAnswerer extends Answerer {
     this.#script = script;
   }
 
+  override async rewrite({ question, history }: FollowUp): Promise<RewrittenQuestion> {
+    const text = `${history.at(-1)?.text ?? ''} ${question}`;
+    return { text, model: 'scripted', usage: { inputTokens: 2, outputTokens: 1 }, costMicros: 3 };
+  }
+
   override async answer(request: AnswerRequest): Promise<Answer> {
     this.questions.push(request.question);
+    this.histories.push(request.history);
     const text = await this.#script(request, this.questions.length);
-    return { kind: 'answer', text, citedPassageIds: [], ...noCost };
+    return { kind: 'answer', text, citedPassageIds: [], ...cost };
   }
 }
 const says = (text: string): ScriptedAnswerer => new ScriptedAnswerer(() => text);
 
 /** An index whose searches go as a test wants; it can do nothing else. */
 class ScriptedIndex extends KnowledgeIndex {
+  readonly engine = 'lancedb';
   readonly mapping = 1;
   searches = 0;
   readonly #script: (search: number) => Promise<KnowledgeHits>;
@@ -87,6 +106,7 @@ class ScriptedIndex extends KnowledgeIndex {
   };
   override ensure = this.#unused;
   override addPassages = this.#unused;
+  override rebuild = this.#unused;
   override deleteBySource = this.#unused;
   override deletePassages = this.#unused;
   override count = this.#unused;
@@ -99,10 +119,18 @@ class ScriptedIndex extends KnowledgeIndex {
 interface Parts {
   readonly answerer?: Answerer;
   readonly index?: KnowledgeIndex;
-  readonly limits?: { answerWithinMs?: number; retryAfterMs?: number; renewLeaseEveryMs?: number };
+  readonly limits?: { answerWithinMs?: number; renewEveryMs?: number };
+  readonly retryAfterMs?: number;
 }
-const worker = ({ answerer = new ExtractiveAnswerer(), index = lance, limits = {} }: Parts = {}): AnswerTurn =>
-  new AnswerTurn({ database, index, answerer, logger, limits });
+const worker = ({ answerer = new ExtractiveAnswerer(), index = lance, limits, retryAfterMs = 10 }: Parts = {}) => {
+  const makeAnswer = new MakeAnswer({
+    findPassages: new FindPassages({ database, index, embedder: null, logger }),
+    answerer,
+    logger,
+    retryAfterMs,
+  });
+  return new AnswerTurn({ database, makeAnswer, logger, ...limits });
+};
 
 /** Claims what is due and answers it. */
 async function answer(parts: Parts = {}, signal = new AbortController().signal): Promise<TurnEnd[]> {
@@ -171,8 +199,8 @@ describe('an answer', () => {
         '## Opening hours\n\nWe are open Tuesday to Friday from **7:00** to 18:00.\n\n## Parking\n\nYou can park in the yard for one hour.',
       ],
     );
-    const syncSource = new SyncSource(database, lance, logger);
-    for (const source of await syncSource.claim(5)) await syncSource.execute(source);
+    const syncSource = new SyncSource({ database, index: lance, embedder: null, logger });
+    for (const source of await syncSource.claim(5)) await syncSource.execute(source, new AbortController().signal);
   });
 
   it('comes from the knowledge base, with its receipt, one debit, and a send that is due', async () => {
@@ -548,7 +576,7 @@ describe('what happens while the answer is made', () => {
               }),
             ),
       );
-      const ends = answer({ answerer, limits: { renewLeaseEveryMs: 50 } });
+      const ends = answer({ answerer, limits: { renewEveryMs: 50 } });
       await eventually(() => answerer.questions.length === 1, { what: 'the model is asked' });
       if (over) {
         await database.transaction((sql) =>
@@ -606,12 +634,12 @@ describe('the compare-and-set', () => {
 
 describe('a failing part', () => {
   const away = () => Promise.reject(new Transient('knowledge_index_unavailable', 'Away.'));
-  const limits = { answerWithinMs: 300, retryAfterMs: 10 };
+  const limits = { answerWithinMs: 300 };
 
   it('an index that comes back is asked again, and the answer is given', async () => {
     await ask('hello');
     const index = new ScriptedIndex((search) => (search < 3 ? away() : Promise.resolve({ lexical: [], vector: [] })));
-    expect(await answer({ index, answerer: says('Yes.'), limits: { retryAfterMs: 10 } })).toEqual(['committed']);
+    expect(await answer({ index, answerer: says('Yes.') })).toEqual(['committed']);
     expect([index.searches, await outcome(), await kinds()]).toEqual([3, 'replied', ['answer']]);
   });
 

@@ -3,8 +3,11 @@ import { type MessageBus } from '@answerline/messaging';
 import { startWorkLoop } from '@answerline/work-queue';
 import { type AnswerTurn } from './answer-turn.ts';
 
-/** Turns of one process at once. Each holds a connection for a moment only, and mostly waits for the model. */
-const CONCURRENCY = 8;
+/**
+ * Turns of one process at once. One that waits for a model costs nothing meanwhile: 64 of 1 s each are 64 turns/s. One that is answered
+ * by a quote is all work, and more at once would only slow each other down.
+ */
+const CONCURRENCY = { withModel: 64, withoutModel: 8 } as const;
 /** The longest quiet window, 60 s: a ring that announces more is left to the sweep. */
 const LONGEST_ANNOUNCEMENT_MS = 60_000;
 
@@ -26,7 +29,7 @@ export function workOnTurns(
         bus.ring('outbox');
       }
     },
-    concurrency: CONCURRENCY,
+    concurrency: answerTurn.usesModel ? CONCURRENCY.withModel : CONCURRENCY.withoutModel,
     logger,
   });
   const timers = new Set<NodeJS.Timeout>();

@@ -1,9 +1,16 @@
 import { eventSubject } from '@answerline/contracts';
 import { TURN_PATIENCE_MS } from '@answerline/conversation-rules';
-import { addToOutbox, changeOwnership, newId, type Database, type Sql } from '@answerline/persistence';
+import {
+  addToOutbox,
+  changeOwnership,
+  newId,
+  type Database,
+  type Sql,
+  type Transaction,
+} from '@answerline/persistence';
 import { splitForWhatsApp, toWhatsAppText } from '@answerline/whatsapp';
+import { type Receipt } from '../make-answer/receipt.ts';
 import { isCounted, resultOf, type PlannedReply, type TurnResult } from './decide-turn.ts';
-import { type Receipt } from './receipt.ts';
 import { type Turn } from './read-turn.ts';
 
 /** A human has this long to answer before the AI takes part again. */
@@ -85,12 +92,12 @@ async function standing(sql: Sql, turn: Turn): Promise<CommitVerdict> {
 }
 
 /** The take-over, in the same transaction: the confirmation is the last thing that is said under the new epoch. */
-async function handOff(sql: Sql, turn: Turn, turnId: string): Promise<number> {
+async function handOff(sql: Transaction, turn: Turn, turnId: string): Promise<number> {
   const mutedUntil = turn.now + HANDOFF_MUTE_MS;
   const change = await changeOwnership(sql, turn.conversationId, { type: 'take_over', mutedUntil });
   const id = `handoff_requested:${turnId}`;
   const { workspaceId, channelId, conversationId, contactId } = turn;
-  await addToOutbox(sql, [
+  addToOutbox(sql, [
     {
       id,
       workspaceId,
@@ -159,8 +166,10 @@ async function insertTurn(
                SELECT $12::uuid, $2, $11, $6, turn.id, $13::text, $14::text, $15::text, $16::text FROM turn WHERE $12 IS NOT NULL
                RETURNING id
              ), receipt AS (
-               INSERT INTO receipts (id, workspace_id, turn_id, reply_id, question, passages, model, input_tokens, output_tokens, timings)
-               SELECT $17::uuid, $2, $1, reply.id, $18::text, $19::jsonb, $20::text, $21::int, $22::int, $23::jsonb
+               INSERT INTO receipts (id, workspace_id, turn_id, reply_id, question, rewritten_question, search_mode, passages, prompt_version,
+                                     model, input_tokens, output_tokens, cost_micros, timings)
+               SELECT $17::uuid, $2, $1, reply.id, $18::text, $27::text, $30::text, $19::jsonb, $28::text, $20::text, $21::int, $22::int,
+                      $29::bigint, $23::jsonb
                FROM reply WHERE $17 IS NOT NULL
              ), sends AS (
                INSERT INTO sends (id, workspace_id, channel_id, conversation_id, reply_id, part, position, author, epoch, body,
@@ -198,6 +207,10 @@ async function insertTurn(
       position,
       parts.map(() => newId()),
       parts,
+      receipt?.rewrittenQuestion,
+      receipt?.promptVersion,
+      receipt?.costMicros,
+      receipt?.searchMode,
     ],
   );
   return rows.length > 0;

@@ -35,10 +35,17 @@ export function questionOf(turn: Turn): string {
 
 /** The language of the contact's last longer text, else of all of them, else the chatbot's. */
 export function languageOf(turn: Turn): KnownLanguage {
-  const texts = turn.messages.map(({ text }) => text ?? '');
+  return languageOfTexts(
+    turn.messages.map(({ text }) => text ?? ''),
+    turn.language,
+  );
+}
+
+/** As {@link languageOf}, for what somebody wrote, oldest first, to a chatbot of this language. */
+export function languageOfTexts(texts: readonly string[], chatbotLanguage: string): KnownLanguage {
   const longer = texts.findLast((text) => text.length >= LANGUAGE_MIN_LENGTH);
   const detected = (longer === undefined ? undefined : detectLanguage(longer)) ?? detectLanguage(texts.join('\n'));
-  return detected ?? (turn.language === 'es' ? 'es' : 'en');
+  return detected ?? (chatbotLanguage === 'es' ? 'es' : 'en');
 }
 
 /** The result of a turn that needs no answer from the knowledge base, or undefined: answer it. Pure. */

@@ -12,6 +12,8 @@ import {
   type TestDatabase,
 } from '@answerline/testing';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { FindPassages } from '../find-passages/find-passages.ts';
+import { MakeAnswer } from '../make-answer/make-answer.ts';
 import { AnswerTurn } from './answer-turn.ts';
 
 let testDatabase: TestDatabase;
@@ -30,6 +32,7 @@ afterAll(async () => {
 
 /** Says what it was asked, and lets something happen the first time. */
 class EchoAnswerer extends Answerer {
+  readonly usesModel = false;
   readonly #during: () => Promise<unknown>;
   calls = 0;
 
@@ -38,11 +41,21 @@ class EchoAnswerer extends Answerer {
     this.#during = during;
   }
 
+  override async rewrite(): Promise<undefined> {}
+
   override async answer({ question }: { question: string }): Promise<Answer> {
     this.calls += 1;
     if (this.calls === 1) await this.#during();
     const usage = { inputTokens: 0, outputTokens: 0 };
-    return { kind: 'answer', text: question, citedPassageIds: [], model: 'echo', usage };
+    return {
+      kind: 'answer',
+      text: question,
+      citedPassageIds: [],
+      model: 'echo',
+      promptVersion: null,
+      usage,
+      costMicros: null,
+    };
   }
 }
 
@@ -61,7 +74,15 @@ it('a burst that comes in disorder while an answer is made is answered as one, i
     await dueIn(conversation, '1 hour');
   });
   const logger = createLogger({ app: 'spec', level: 'silent' });
-  const answerTurn = new AnswerTurn({ database, index, answerer, logger });
+  const answerTurn = new AnswerTurn({
+    database,
+    makeAnswer: new MakeAnswer({
+      findPassages: new FindPassages({ database, index, embedder: null, logger }),
+      answerer,
+      logger,
+    }),
+    logger,
+  });
   const execute = async (): Promise<string | undefined> => {
     const [turn] = await answerTurn.claim(1);
     return turn && answerTurn.execute(turn, new AbortController().signal);

@@ -1,11 +1,13 @@
-import { type TokenUsage } from '@answerline/language-model';
+import { type ModelUse } from '@answerline/language-model';
 
-/** How a reply came about. */
-export interface Receipt {
+/** How a reply came about. Tokens and cost are of all calls that were made for it. */
+export interface Receipt extends ModelUse {
   readonly question: string;
+  /** What was searched for instead, when the question was a follow-up. */
+  readonly rewrittenQuestion: string | null;
+  readonly searchMode: 'hybrid' | 'lexical';
   readonly passages: readonly ReceiptPassage[];
-  readonly model: string;
-  readonly usage: TokenUsage;
+  readonly promptVersion: string | null;
   /** Milliseconds by step. */
   readonly timings: Readonly<Record<string, number>>;
 }

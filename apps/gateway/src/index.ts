@@ -1,0 +1,1 @@
+export { operate, type EmbeddedParts } from './operate.ts';

@@ -1,0 +1,183 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { toAppError, Transient } from '@answerline/errors';
+import {
+  type Answer,
+  type Answerer,
+  type EarlierMessage,
+  type KnownLanguage,
+  type ModelUse,
+  type RewrittenQuestion,
+} from '@answerline/language-model';
+import { type Logger } from '@answerline/logging';
+import { type FindPassages, type PassageSearch } from '../find-passages/find-passages.ts';
+import { type Receipt } from './receipt.ts';
+
+/** From the claim of a turn, or the arrival of a question, to the honest fallback. */
+export const ANSWER_WITHIN_MS = 25_000;
+/** Pause before an answer that failed for want of the index or the model is tried again, unless that side asks for more. */
+const RETRY_AFTER_MS = 1_000;
+
+/** A question to a chatbot, and what is known about who asks. */
+export interface AskedQuestion {
+  readonly workspaceId: string;
+  readonly chatbotId: string;
+  readonly question: string;
+  readonly language: KnownLanguage;
+  readonly instructions: string;
+  readonly showSources: boolean;
+  /** What was said before, oldest first; read only for an answerer that can use it. */
+  readonly readHistory: () => Promise<readonly EarlierMessage[]>;
+  /** Hears the answer as it is written. An attempt that fails after it began to write is not tried again: it was heard. */
+  readonly onText?: (piece: string) => void;
+}
+
+/** An answer and how it came about. */
+export interface MadeAnswer {
+  readonly answer: Answer;
+  readonly receipt: Receipt;
+}
+
+/** What an answer is made from. Kept over the tries of one answer: a model that fails is no reason to search again. */
+interface Grounds {
+  readonly history: readonly EarlierMessage[];
+  readonly rewritten: RewrittenQuestion | undefined;
+  readonly search: PassageSearch;
+  readonly timings: Readonly<Record<string, number>>;
+}
+
+/** Makes answers out of a chatbot's knowledge base: for turns, and for whoever asks over gRPC. */
+export class MakeAnswer {
+  readonly answerer: Answerer;
+  readonly #findPassages: FindPassages;
+  readonly #logger: Logger;
+  readonly #now: () => number;
+  readonly #retryAfterMs: number;
+
+  constructor(parts: {
+    readonly findPassages: FindPassages;
+    readonly answerer: Answerer;
+    readonly logger: Logger;
+    /** Milliseconds from any start; for durations only. */
+    readonly now?: () => number;
+    /** Shorter, for tests. */
+    readonly retryAfterMs?: number;
+  }) {
+    this.answerer = parts.answerer;
+    this.#findPassages = parts.findPassages;
+    this.#logger = parts.logger;
+    this.#now = parts.now ?? (() => performance.now());
+    this.#retryAfterMs = parts.retryAfterMs ?? RETRY_AFTER_MS;
+  }
+
+  /**
+   * The answer, tried again until `withinMs` are over; `undefined` then, and when it failed for good: the honest fallback is due.
+   * Rejects only when `signal` ends the work, with the error that was met.
+   */
+  async execute(asked: AskedQuestion, signal: AbortSignal, withinMs: number): Promise<MadeAnswer | undefined> {
+    const endsAt = this.#now() + withinMs;
+    const deadline = AbortSignal.timeout(Math.max(0, Math.ceil(withinMs)));
+    const either = AbortSignal.any([signal, deadline]);
+    let grounds: Grounds | undefined;
+    for (;;) {
+      let wasHeard = false;
+      try {
+        grounds ??= await this.#prepare(asked, either);
+        return await this.#answer(asked, grounds, either, () => (wasHeard = true));
+      } catch (error) {
+        if (signal.aborted) throw error;
+        const pauseMs = Math.max(retryAfterMs(error) ?? 0, this.#retryAfterMs);
+        const isTransient = deadline.aborted || toAppError(error).kind === 'transient';
+        this.#logger[isTransient ? 'warn' : 'error'](
+          { err: error, chatbotId: asked.chatbotId },
+          'An answer could not be made',
+        );
+        if (!isTransient || wasHeard || this.#now() + pauseMs >= endsAt) return undefined;
+        await delay(pauseMs, undefined, { signal });
+      }
+    }
+  }
+
+  async #prepare(asked: AskedQuestion, signal: AbortSignal): Promise<Grounds> {
+    const startedAt = this.#now();
+    const history = this.answerer.usesModel ? await asked.readHistory() : [];
+    const rewritten =
+      history.length === 0 ? undefined : await this.answerer.rewrite({ question: asked.question, history, signal });
+    const rewrittenAt = this.#now();
+    const text = rewritten?.text ?? asked.question;
+    const search = await abortable(() => this.#findPassages.execute(asked, text, { signal }), signal);
+    return {
+      history,
+      rewritten,
+      search,
+      timings: { ...(history.length > 0 && { rewriteMs: round(rewrittenAt - startedAt) }), ...search.timings },
+    };
+  }
+
+  async #answer(
+    asked: AskedQuestion,
+    { history, rewritten, search, timings }: Grounds,
+    signal: AbortSignal,
+    onHeard: () => void,
+  ): Promise<MadeAnswer> {
+    const startedAt = this.#now();
+    const { onText } = asked;
+    const answer = await this.answerer.answer({
+      question: asked.question,
+      history,
+      passages: search.passages.map(({ passage }) => passage),
+      language: asked.language,
+      instructions: asked.instructions,
+      signal,
+      ...(onText && {
+        onText: (piece: string) => {
+          onHeard();
+          onText(piece);
+        },
+      }),
+    });
+    const cited = new Set(answer.kind === 'answer' ? answer.citedPassageIds : []);
+    const receipt: Receipt = {
+      question: asked.question,
+      rewrittenQuestion: rewritten?.text ?? null,
+      searchMode: search.mode,
+      passages: search.passages.map(({ receipt: passage }) => ({ ...passage, cited: cited.has(passage.passageId) })),
+      promptVersion: answer.promptVersion,
+      ...together(answer, rewritten),
+      timings: { ...timings, answerMs: round(this.#now() - startedAt) },
+    };
+    return { answer, receipt };
+  }
+}
+
+/** Model, tokens and cost of an answer and of the rewriting before it. */
+function together(answer: ModelUse, rewritten: ModelUse | undefined): ModelUse {
+  const { model, usage, costMicros } = answer;
+  if (rewritten === undefined) return { model, usage, costMicros };
+  return {
+    model,
+    usage: {
+      inputTokens: usage.inputTokens + rewritten.usage.inputTokens,
+      outputTokens: usage.outputTokens + rewritten.usage.outputTokens,
+    },
+    costMicros: costMicros === null || rewritten.costMicros === null ? null : costMicros + rewritten.costMicros,
+  };
+}
+
+function retryAfterMs(error: unknown): number | undefined {
+  return error instanceof Transient ? error.retryAfterMs : undefined;
+}
+
+const round = (milliseconds: number): number => Math.round(milliseconds * 10) / 10;
+
+/** The work's result, or a rejection as soon as the signal says so: an index that hangs must not hold a turn. */
+async function abortable<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason as Error);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([work(), aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

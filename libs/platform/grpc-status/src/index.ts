@@ -1,0 +1,1 @@
+export { errorOfStatus, InvalidFields, statusOfError, type FieldProblem, type GrpcStatus } from './grpc-status.ts';
