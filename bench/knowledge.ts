@@ -75,7 +75,7 @@ function madeUpWord(pick: (values: readonly string[]) => string): string {
 }
 
 /** Mulberry32: small, and the same on every machine. */
-function seededRandom(seed: number): () => number {
+export function seededRandom(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

@@ -171,6 +171,9 @@ async function startGateway(workplace: Workplace, appSecret: string): Promise<Do
       NATS_URL: workplace.natsUrl,
       ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
       OPERATOR_KEY: operatorKey,
+      // Nobody searches here.
+      RAG_URL: 'grpc://127.0.0.1:1',
+      INTERNAL_TOKEN: randomBytes(24).toString('hex'),
     },
     ready: { url: `${url}/health/ready` },
   });
