@@ -20,10 +20,12 @@ const project = (displayName, testMatch) => ({
 
 export default {
   projects: [
-    project('unit', ['<rootDir>/{apps,libs,tools,e2e}/**/*.spec.ts']),
+    project('unit', ['<rootDir>/{apps,bench,libs,tools,e2e}/**/*.spec.ts']),
     project('integration', ['<rootDir>/{apps,libs,tools,e2e}/**/*.int-spec.ts']),
     project('browser', ['<rootDir>/e2e/*.browser-spec.ts']),
+    project('clients', ['<rootDir>/e2e/**/*.clients-spec.ts']),
     project('chaos', ['<rootDir>/e2e/*.chaos-spec.ts']),
+    project('containers', ['<rootDir>/{e2e,tools}/**/*.container-spec.ts']),
     project('elasticsearch', ['<rootDir>/{libs,e2e}/**/*.es-spec.ts']),
   ],
   testTimeout: 30_000,

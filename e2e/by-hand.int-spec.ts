@@ -6,13 +6,14 @@ import { IngestModule } from '@answerline/feature-ingest';
 import { NotifierModule } from '@answerline/feature-notifier';
 import { RagModule } from '@answerline/feature-rag';
 import { KnowledgeIndex, LanceKnowledgeIndex } from '@answerline/knowledge-index';
-import { Answerer, ExtractiveAnswerer, type Answer, type AnswerRequest } from '@answerline/language-model';
+import { Answerer, Embedder, ExtractiveAnswerer, type Answer, type AnswerRequest } from '@answerline/language-model';
 import { HealthRegistry } from '@answerline/lifecycle';
 import { createLogger, LOGGER } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
 import { closeOperatorConnections } from '@answerline/outbound-http';
 import { Database, migrateDatabase } from '@answerline/persistence';
 import { PartsModule } from '@answerline/process-parts';
+import { RagClient } from '@answerline/rag-client';
 import { type JournalEntry } from '@answerline/sandbox';
 import { SecretBox } from '@answerline/secrets';
 import {
@@ -44,6 +45,7 @@ const START_MS = 60_000;
 
 /** The answerer of the product, behind a gate that a test may close. */
 class GatedAnswerer extends Answerer {
+  readonly usesModel = false;
   readonly #inner = new ExtractiveAnswerer();
   #opened: Promise<void> | undefined;
   #open = (): void => undefined;
@@ -64,6 +66,8 @@ class GatedAnswerer extends Answerer {
     this.#open();
     this.#opened = undefined;
   }
+
+  override async rewrite(): Promise<undefined> {}
 
   override async answer(request: AnswerRequest): Promise<Answer> {
     if (this.#opened) {
@@ -116,6 +120,10 @@ beforeAll(async () => {
     [Database, database],
     [MessageBus, bus],
     [KnowledgeIndex, index],
+    [Answerer, answerer],
+    [Embedder, null],
+    // Nobody asks by API here.
+    [RagClient, new RagClient({ url: 'grpc://127.0.0.1:1', token: 'none' })],
     [SecretBox, sandbox.secrets],
     [GraphClient, new GraphClient({ baseUrl: sandbox.url, version: 'v26.0' })],
   ]);
@@ -128,10 +136,7 @@ beforeAll(async () => {
   });
   const module = await Test.createTestingModule({
     imports: [parts, gateway, IngestModule, RagModule, NotifierModule],
-  })
-    .overrideProvider(Answerer)
-    .useValue(answerer)
-    .compile();
+  }).compile();
   app = module.createNestApplication<NestFastifyApplication>(createGatewayAdapter(), { bodyParser: false });
   await openGatewayDoors(app);
   await app.listen(port, '127.0.0.1');

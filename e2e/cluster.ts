@@ -58,7 +58,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
  */
 export async function startCluster(options: {
   readonly dir: string;
-  readonly settings?: Readonly<Record<string, string>>;
+  readonly settings?: Readonly<Record<string, string>> | undefined;
 }): Promise<Cluster> {
   const { dir, settings = {} } = options;
   mkdirSync(dir, { recursive: true });
@@ -73,7 +73,7 @@ export async function startCluster(options: {
   });
   const databaseUrl = postgres.url;
   const natsUrl = nats.url.replace('nats://', `nats://${nats.token}@`);
-  const ports = await freePorts(['sandbox', ...appNames]);
+  const ports = await freePorts(['sandbox', 'grpc', ...appNames]);
   const operatorKey = randomBytes(24).toString('hex');
   const common = {
     PATH: process.env.PATH,
@@ -90,6 +90,9 @@ export async function startCluster(options: {
     NATS_URL: natsUrl,
     ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
     OPERATOR_KEY: operatorKey,
+    INTERNAL_TOKEN: randomBytes(24).toString('hex'),
+    GRPC_PORT: String(ports.grpc),
+    RAG_URL: `grpc://127.0.0.1:${String(ports.grpc)}`,
     LOG_LEVEL: 'info',
     ...settings,
   };

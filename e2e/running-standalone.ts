@@ -17,6 +17,7 @@ export interface DemoFile {
   readonly baseUrl: string;
   readonly sandboxUrl: string;
   readonly apiKey: string;
+  readonly operatorKey: string;
   readonly chatbotId: string;
   readonly channelId: string;
   readonly phoneNumberId: string;

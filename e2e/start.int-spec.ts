@@ -29,7 +29,8 @@ const allGone = (dataDir: string) =>
 describe('a start with settings that cannot work', () => {
   it('says what is wrong with each of them, in one line each, and makes nothing', async () => {
     const dataDir = join(await tempDir(), 'data');
-    const env = { PORT: 'abc', NATS_URL: 'http://x', ENCRYPTION_KEYS: 'x', OPERATOR_KEY: 'k'.repeat(32) };
+    const chosen = { OPERATOR_KEY: 'k'.repeat(32), INTERNAL_TOKEN: 't'.repeat(32) };
+    const env = { PORT: 'abc', NATS_URL: 'http://x', ENCRYPTION_KEYS: 'x', ...chosen };
     const { code, lines } = await refusal({ dataDir, env });
     expect(code).toBe(1);
     expect(lines).toEqual([

@@ -11,6 +11,9 @@ const jest = (projects, args) => tool('tools/run-tests.ts', [projects, ...args])
 // Its files mostly wait, each for processes of its own; one after the other they would take twice as long.
 const chaos = (args) => jest('chaos', ['--maxWorkers=2', ...args]);
 
+// Each file starts an Elasticsearch of its own, and two would take the machine from each other.
+const elasticsearch = (args) => jest('elasticsearch', ['--runInBand', ...args]);
+
 const check = [
   { args: ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level=warn', '.'] },
   { args: ['node_modules/eslint/bin/eslint.js', '--max-warnings=0', '.'] },
@@ -36,13 +39,17 @@ export const commands = {
   test: (args) => [build, jest('unit,integration', args)],
   'test:unit': (args) => [jest('unit', args)],
   'test:browser': (args) => [tool('tools/require-chromium.ts'), build, jest('browser', args)],
+  'test:clients': (args) => [tool('tools/require-python.ts'), build, jest('clients', args)],
   'test:chaos': (args) => [build, chaos(args)],
   'test:long': (args) => [build, { ...chaos(args), env: { CHAOS_PROFILE: 'long' } }],
-  'test:elasticsearch': (args) => [tool('tools/require-elasticsearch.ts'), build, jest('elasticsearch', args)],
+  'test:elasticsearch': (args) => [tool('tools/require-elasticsearch.ts'), build, elasticsearch(args)],
+  'test:containers': (args) => [tool('tools/require-containers.ts'), jest('containers', args)],
   generate: (args) => [tool('tools/generate.ts', args)],
   'check:webhooks': (args) => [tool('tools/check-webhooks.ts', args)],
   'db:migrate': (args) => [build, { args: ['libs/adapters/persistence/dist/migrate.command.js', ...args] }],
+  'index:rebuild': (args) => [build, { args: ['apps/standalone/dist/rebuild-index.js', ...args] }],
   operator: (args) => [build, { args: ['apps/standalone/dist/operator.js', ...args] }],
   'bench:webhook': (args) => [build, { args: [quiet, 'bench/webhook.ts', ...args] }],
   'bench:turn': (args) => [build, { args: [quiet, 'bench/turn.ts', ...args] }],
+  'bench:retrieval': (args) => [build, { args: [quiet, 'bench/retrieval.ts', ...args] }],
 };

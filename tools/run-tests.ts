@@ -1,6 +1,6 @@
 // Runs Jest and prints `N passed, N failed` as the last line, whatever happens:
 //   node --conditions=@answerline/source tools/run-tests.ts <projects, with commas> [Jest's own arguments]
-// Integration tests get real services: one Postgres for the whole run (or the server of TEST_POSTGRES_URL), the nats-server
+// All but unit and chaos tests get real services: one Postgres for the whole run (or the server of TEST_POSTGRES_URL), the nats-server
 // program that spec files start their own servers with, and a folder that is emptied at the end.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -31,6 +31,8 @@ const runDirPrefix = 'answerline-test-';
 const leftoverAgeMs = 60_000;
 /** Jest ends within a second of its result, unless a test left something open. */
 const endGraceMs = 10_000;
+/** Unit tests need none, and those that kill services have their own. */
+const withoutServices = new Set(['unit', 'chaos']);
 const root = fileURLToPath(new URL('..', import.meta.url));
 const onProgress = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -80,7 +82,7 @@ async function runJest(): Promise<number> {
     TEST_RUN_ID: runId,
     JEST_FIGURES_FILE: figuresFile,
   };
-  if (!projects.split(',').includes('integration')) return await jest(env);
+  if (projects.split(',').every((project) => withoutServices.has(project))) return await jest(env);
 
   env.TEST_NATS_SERVER = await findNatsServer({ onProgress });
   const given = process.env.TEST_POSTGRES_URL;

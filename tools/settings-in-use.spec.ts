@@ -8,17 +8,9 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 /** Settings that have their name and place in the catalogue already and are read by a later part. */
 const ofLaterParts: Readonly<Partial<Record<SettingName, string>>> = {
   TRUSTED_PROXIES: 'rate limits by address come with sign-in and web chat',
-  GRPC_PORT: 'internal gRPC',
   METRICS_PORT: 'metrics',
   ELASTICSEARCH_URL: 'the second knowledge index',
-  OPENAI_API_KEY: 'a chat model',
-  OPENAI_BASE_URL: 'a chat model',
-  CHAT_MODEL: 'a chat model',
-  MODEL_TIMEOUT_MS: 'a chat model',
-  EMBEDDING_MODEL: 'vector search',
-  EMBEDDING_BASE_URL: 'vector search',
-  EMBEDDING_API_KEY: 'vector search',
-  EMBEDDING_MODEL_DIR: 'vector search',
+  EMBEDDING_MODEL_DIR: 'a model inside the process',
   SMTP_URL: 'mail to owners',
   MAIL_FROM: 'mail to owners',
   OPERATOR_EMAIL: 'mail to the operator',
