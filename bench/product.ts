@@ -15,10 +15,10 @@ export class Product {
   readonly operatorKey = randomBytes(24).toString('hex');
   readonly url: string;
   readonly #workplace: Workplace;
-  readonly #env: Readonly<Record<string, string>>;
+  #env: Readonly<Record<string, string>>;
   #running = new Map<string, Started>();
 
-  private constructor(workplace: Workplace, port: number, graphBaseUrl: string) {
+  private constructor(workplace: Workplace, port: number, grpcPort: number, graphBaseUrl: string) {
     this.#workplace = workplace;
     this.url = `http://127.0.0.1:${port}`;
     this.#env = {
@@ -29,16 +29,24 @@ export class Product {
       META_GRAPH_BASE_URL: graphBaseUrl,
       ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
       OPERATOR_KEY: this.operatorKey,
+      INTERNAL_TOKEN: randomBytes(24).toString('hex'),
+      GRPC_PORT: String(grpcPort),
+      RAG_URL: `grpc://127.0.0.1:${grpcPort}`,
     };
   }
 
   static async at(workplace: Workplace, graphBaseUrl: string): Promise<Product> {
-    return new Product(workplace, await workplace.freePort(), graphBaseUrl);
+    return new Product(workplace, await workplace.freePort(), await workplace.freePort(), graphBaseUrl);
   }
 
   /** Process ids by name. */
   get pids(): ReadonlyMap<string, number> {
     return new Map([...this.#running].map(([name, { pid }]) => [name, pid]));
+  }
+
+  /** Settings from the next start on. */
+  configure(settings: Readonly<Record<string, string>>): void {
+    this.#env = { ...this.#env, ...settings };
   }
 
   async startStandalone(): Promise<void> {

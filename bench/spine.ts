@@ -1,6 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { AckPolicy, jetstreamManager, type JsMsg } from '@nats-io/jetstream';
-import { LanceKnowledgeIndex, type IndexedPassage } from '@answerline/knowledge-index';
+import {
+  ElasticsearchKnowledgeIndex,
+  fuse,
+  LanceKnowledgeIndex,
+  type IndexedPassage,
+} from '@answerline/knowledge-index';
 import { Pool } from 'pg';
 import { Agent, request } from 'undici';
 import { bareWebhook, type BareWebhookOptions } from './bare-webhook.ts';
@@ -13,6 +18,10 @@ export interface SpineOptions extends BareWebhookOptions {
   readonly indexFolder: string;
   /** A JSON file of IndexedPassage[]. */
   readonly passagesFile: string;
+  /** Else LanceDB in `indexFolder`. */
+  readonly elasticsearchUrl?: string | undefined;
+  /** An OpenAI-compatible endpoint that embeds and answers; else the best passage is the answer. */
+  readonly modelUrl?: string | undefined;
   /** Base of the Graph API with its version. */
   readonly graphUrl: string;
   readonly accessToken: string;
@@ -21,22 +30,55 @@ export interface SpineOptions extends BareWebhookOptions {
 /** Bodies at work at once: more would only wait for Postgres and the index. */
 const concurrency = 16;
 const searchSize = 10;
+/** Of each list, as the product does. */
+const listSize = 50;
 
 /**
  * The floor of bench/turn.ts: one process that does what any such product must, and nothing else. A webhook is checked,
- * stored in the stream and acknowledged; a message becomes a search and one transaction with the message exactly once, the
+ * stored in the stream and acknowledged; a message becomes a search, with a model two bare requests to it, and one transaction with the message exactly once, the
  * reply and the send, then the Graph call; read and typing go out beside it; a status is one insert. No queue, no lease, no
  * attempts, no quota, no events, no log: whatever dies on the way is lost or done twice.
  */
 async function run(options: SpineOptions): Promise<void> {
   const pool = new Pool({ connectionString: options.databaseUrl, max: concurrency });
   await pool.query(schema);
-  const index = await LanceKnowledgeIndex.open({ folder: options.indexFolder, mode: 'write' });
-  const version = index.versionFor('00000000-0000-7000-8000-000000000001');
-  const passages = JSON.parse(readFileSync(options.passagesFile, 'utf8')) as IndexedPassage[];
+  const dispatcher = new Agent({ allowH2: false });
+  const { modelUrl, elasticsearchUrl } = options;
+  const askModel = async (path: string, body: object): Promise<unknown> => {
+    const response = await request(`${modelUrl ?? ''}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      dispatcher,
+    });
+    return response.body.json();
+  };
+  const embed = async (input: readonly string[]): Promise<readonly (readonly number[])[]> => {
+    const { data } = (await askModel('/embeddings', { model: 'bench', input })) as { data: { embedding: number[] }[] };
+    return data.map(({ embedding }) => embedding);
+  };
+  const complete = async (content: string): Promise<string> => {
+    const answer = await askModel('/chat/completions', { model: 'bench', messages: [{ role: 'user', content }] });
+    return (answer as { choices: { message: { content: string } }[] }).choices[0]?.message.content ?? '';
+  };
+
+  const index =
+    elasticsearchUrl === undefined
+      ? await LanceKnowledgeIndex.open({ folder: options.indexFolder, mode: 'write' })
+      : ElasticsearchKnowledgeIndex.open({ url: elasticsearchUrl });
+  const bare = JSON.parse(readFileSync(options.passagesFile, 'utf8')) as IndexedPassage[];
+  const vectors = modelUrl === undefined ? [] : await embed(bare.map(({ text }) => text));
+  const passages = bare.map((passage, place) => {
+    const vector = vectors[place];
+    return vector === undefined ? passage : { ...passage, vector };
+  });
+  const dimensions = vectors[0]?.length;
+  const version = index.versionFor(
+    '00000000-0000-7000-8000-000000000001',
+    dimensions === undefined ? undefined : { model: 'bench', dimensions },
+  );
   await index.addPassages(version, passages);
   const texts = new Map(passages.map(({ passageId, text }) => [passageId, text]));
-  const dispatcher = new Agent({ allowH2: false });
 
   const callGraph = async (phoneNumberId: string, body: object): Promise<void> => {
     const response = await request(`${options.graphUrl}/${phoneNumberId}/messages`, {
@@ -67,6 +109,15 @@ async function run(options: SpineOptions): Promise<void> {
     }
   };
 
+  const answerTo = async (question: string): Promise<string> => {
+    const [vector] = modelUrl === undefined ? [] : await embed([question]);
+    const query = { text: question, k: vector ? listSize : searchSize, ...(vector && { vector }) };
+    const found = fuse(await index.search(version, query)).slice(0, searchSize);
+    const known = found.map(({ passageId }) => texts.get(passageId) ?? '');
+    if (modelUrl === undefined) return known[0] ?? 'I do not know.';
+    return complete(`${known.join('\n\n')}\n\n${question}`);
+  };
+
   const answer = async (phoneNumberId: string, message: WebhookMessage): Promise<void> => {
     const presence = callGraph(phoneNumberId, {
       messaging_product: 'whatsapp',
@@ -74,8 +125,7 @@ async function run(options: SpineOptions): Promise<void> {
       message_id: message.id,
       typing_indicator: { type: 'text' },
     });
-    const { lexical } = await index.search(version, { text: message.text?.body ?? '', k: searchSize });
-    const reply = texts.get(lexical[0]?.passageId ?? '') ?? 'I do not know.';
+    const reply = await answerTo(message.text?.body ?? '');
     if (await store(message, reply)) {
       await callGraph(phoneNumberId, {
         messaging_product: 'whatsapp',

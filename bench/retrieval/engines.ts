@@ -59,8 +59,7 @@ export async function openLance(): Promise<Engine> {
 
 /** The server of `ELASTICSEARCH_URL`, or one that is started here; else why there is none. */
 async function openElasticsearch(): Promise<Engine | { readonly leftOut: string }> {
-  const given = process.env.ELASTICSEARCH_URL;
-  const server = given === undefined || given === '' ? await startServer() : givenServer(given);
+  const server = await openElasticsearchServer();
   if ('leftOut' in server) return server;
   const index = ElasticsearchKnowledgeIndex.open({ url: server.url });
   return {
@@ -74,14 +73,22 @@ async function openElasticsearch(): Promise<Engine | { readonly leftOut: string 
   };
 }
 
-interface Server {
+/** The server of `ELASTICSEARCH_URL`, or one that is started here and gone at the end; else why there is none. */
+export async function openElasticsearchServer(): Promise<Server | { readonly leftOut: string }> {
+  const given = process.env.ELASTICSEARCH_URL;
+  return given === undefined || given === '' ? startServer() : givenServer(given);
+}
+
+/** An Elasticsearch. `pid` is NaN when it is not one of ours. */
+export interface Server {
   readonly url: string;
+  readonly pid: number;
   processorMs(): Promise<number>;
   stop(): Promise<void>;
 }
 
 function givenServer(url: string): Server {
-  return { url, processorMs: () => processorMsOfNodes(url), stop: async () => {} };
+  return { url, pid: NaN, processorMs: () => processorMsOfNodes(url), stop: async () => {} };
 }
 
 /** A server of its own with a temporary folder. */
@@ -111,7 +118,8 @@ async function startServer(): Promise<Server | { readonly leftOut: string }> {
     lines.on('close', () => resolve(undefined));
   });
   // The script becomes the server: its process is the same.
-  if (url !== undefined) return { url, processorMs: async () => processorMs(child.pid ?? NaN), stop };
+  if (url !== undefined)
+    return { url, pid: child.pid ?? NaN, processorMs: async () => processorMs(child.pid ?? NaN), stop };
   await stop();
   throw new Error('Elasticsearch ended before it was ready.');
 }
