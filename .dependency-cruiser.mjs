@@ -1,6 +1,7 @@
 // The dependency rule: app → feature → adapter → contracts, with platform below all. docs/adr/0001 says why.
 const layer = { app: '^apps/', feature: '^libs/features/', adapter: '^libs/adapters/', platform: '^libs/platform/' };
 const pure = '^libs/(contracts|conversation-rules)/';
+const parts = '^libs/(process|rag)-parts/';
 const testFile = '\\.(int-|es-)?spec\\.ts$';
 const npm = (pattern) => `node_modules/(${pattern})`;
 
@@ -59,14 +60,14 @@ export default {
     ),
     forbid(
       'process-parts-below-apps',
-      'process-parts is how a process starts: apps import it, libs do not.',
-      { path: '^libs/', pathNot: ['^libs/process-parts/', testFile] },
-      { path: '^libs/process-parts/' },
+      'process-parts and rag-parts are how a process starts: apps import them, libs do not.',
+      { path: '^libs/', pathNot: [parts, testFile] },
+      { path: parts },
     ),
     forbid(
       'process-parts-not-features',
       'process-parts connects adapters; which features run is for the app to say.',
-      { path: '^libs/process-parts/', pathNot: testFile },
+      { path: parts, pathNot: testFile },
       { path: layer.feature },
     ),
     forbid(

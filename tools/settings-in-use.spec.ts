@@ -9,7 +9,6 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const ofLaterParts: Readonly<Partial<Record<SettingName, string>>> = {
   TRUSTED_PROXIES: 'rate limits by address come with sign-in and web chat',
   METRICS_PORT: 'metrics',
-  ELASTICSEARCH_URL: 'the second knowledge index',
   EMBEDDING_MODEL_DIR: 'a model inside the process',
   SMTP_URL: 'mail to owners',
   MAIL_FROM: 'mail to owners',

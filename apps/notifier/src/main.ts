@@ -22,7 +22,9 @@ runProcess({ name: 'notifier', start });
 
 async function start(starting: StartingProcess): Promise<void> {
   const env = readEnvironment();
-  const config = loadConfig(commonSettings, env, { required: ['DATABASE_URL', 'NATS_URL', 'ENCRYPTION_KEYS'] });
+  const config = loadConfig([...commonSettings, 'ENCRYPTION_KEYS'], env, {
+    required: ['DATABASE_URL', 'NATS_URL', 'ENCRYPTION_KEYS'],
+  });
   const { logger, graphBaseUrl } = checkedStart(starting, 'notifier', config, env);
 
   const health = await listenOn('PORT', () =>

@@ -12,12 +12,9 @@ import {
   commonSettings,
   connectDatabase,
   connectMessageBus,
-  languageModelSettings,
-  openKnowledgeIndex,
-  openLanguageModels,
   PartsModule,
-  serveRagService,
 } from '@answerline/process-parts';
+import { languageModelSettings, openKnowledgeIndex, openLanguageModels, serveRagService } from '@answerline/rag-parts';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';

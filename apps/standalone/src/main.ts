@@ -19,14 +19,11 @@ import {
   gatewayOptions,
   gatewaySettings,
   graphClient,
-  languageModelSettings,
-  openKnowledgeIndex,
-  openLanguageModels,
   PartsModule,
   ragClient,
-  serveRagService,
 } from '@answerline/process-parts';
 import { RagClient } from '@answerline/rag-client';
+import { languageModelSettings, openKnowledgeIndex, openLanguageModels, serveRagService } from '@answerline/rag-parts';
 import { startSandbox } from '@answerline/sandbox';
 import { SecretBox } from '@answerline/secrets';
 import { GraphClient } from '@answerline/whatsapp';

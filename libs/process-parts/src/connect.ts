@@ -1,5 +1,3 @@
-import { join } from 'node:path';
-import { ElasticsearchKnowledgeIndex, LanceKnowledgeIndex, type KnowledgeIndex } from '@answerline/knowledge-index';
 import { type StartingProcess } from '@answerline/lifecycle';
 import { type Logger } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
@@ -35,24 +33,6 @@ export async function connectMessageBus(
   await bus.reconcile();
   starting.health.add('nats', async () => bus.problem() === null);
   return bus;
-}
-
-/**
- * Opens the knowledge index for its one writer: Elasticsearch where there is an address, else LanceDB under DATA_DIR. Readiness asks it,
- * and it is closed when the process stops. An Elasticsearch that is away stops no start.
- */
-export async function openKnowledgeIndex(
-  starting: StartingProcess,
-  options: { readonly dataDir: string; readonly elasticsearchUrl: string | undefined },
-): Promise<KnowledgeIndex> {
-  const { dataDir, elasticsearchUrl } = options;
-  const index =
-    elasticsearchUrl === undefined
-      ? await LanceKnowledgeIndex.open({ folder: join(dataDir, 'index'), mode: 'write' })
-      : ElasticsearchKnowledgeIndex.open({ url: elasticsearchUrl });
-  starting.onStop('knowledge index', () => index.close());
-  starting.health.add('knowledge_index', () => index.health());
-  return index;
 }
 
 /** The client of the Graph API; its connections are closed when the process stops. */

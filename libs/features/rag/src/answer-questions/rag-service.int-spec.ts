@@ -15,8 +15,9 @@ import {
 } from '@answerline/language-model';
 import { createLogger, LOGGER } from '@answerline/logging';
 import { Database, migrateDatabase, newId } from '@answerline/persistence';
-import { PartsModule, serveRagService } from '@answerline/process-parts';
+import { PartsModule } from '@answerline/process-parts';
 import { RagClient, ragPackageDefinition } from '@answerline/rag-client';
+import { serveRagService } from '@answerline/rag-parts';
 import {
   captureLogs,
   createTestDatabase,

@@ -1,6 +1,5 @@
-import { type Secret } from '@answerline/config';
-import { requirePort, type StartingProcess } from '@answerline/lifecycle';
-import { RAG_SERVICE_LIMITS, RagClient, ragPackageDefinition } from '@answerline/rag-client';
+import { requirePort } from '@answerline/lifecycle';
+import { RAG_SERVICE_LIMITS, ragPackageDefinition } from '@answerline/rag-client';
 import { type INestApplication } from '@nestjs/common';
 import { type GrpcOptions, Transport } from '@nestjs/microservices';
 import { isIPv6 } from 'node:net';
@@ -32,14 +31,4 @@ export async function serveRagService(
     },
   });
   await app.startAllMicroservices();
-}
-
-/** The client of rag, closed when the process stops. Readiness does not ask it: webhooks are taken without rag. */
-export function ragClient(
-  starting: StartingProcess,
-  { url, token }: { readonly url: string; readonly token: Secret },
-): RagClient {
-  const client = new RagClient({ url, token: token.reveal() });
-  starting.onStop('rag client', () => client.close());
-  return client;
 }
