@@ -1,7 +1,9 @@
-// Exits 1, with one line that says what to do, when the Elasticsearch tests lack what tools/elasticsearch/run-es.sh needs.
+// Exits 1, with one line that says what to do, when the Elasticsearch tests lack what tools/elasticsearch/run-es.sh needs; else lets
+// it download and put the server together, which takes a minute the first time, so that no test waits for that.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 
 const neededJava = 21;
 const systemFolder = '/usr/lib/jvm';
@@ -21,5 +23,14 @@ const missing = [
 ].filter((what) => what !== '');
 if (missing.length > 0) {
   console.error(`The Elasticsearch tests need ${missing.join(' and ')}.`);
+  process.exit(1);
+}
+
+const script = join(import.meta.dirname, 'elasticsearch/run-es.sh');
+const { status, stderr, stdout } = spawnSync('bash', [script, '--prepare'], { encoding: 'utf8' });
+if (status !== 0) {
+  const lines = stripVTControlCharacters(`${stdout}\n${stderr}`).trim().split('\n');
+  const why = lines.find((line) => line.includes('ERROR')) ?? lines.at(-1) ?? '';
+  console.error(`Elasticsearch could not be put together from Maven Central: ${why}`);
   process.exit(1);
 }
