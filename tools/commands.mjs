@@ -42,7 +42,12 @@ export const commands = {
   'test:clients': (args) => [tool('tools/require-python.ts'), build, jest('clients', args)],
   'test:chaos': (args) => [build, chaos(args)],
   'test:long': (args) => [build, { ...chaos(args), env: { CHAOS_PROFILE: 'long' } }],
-  'test:elasticsearch': (args) => [tool('tools/require-elasticsearch.ts'), build, elasticsearch(args)],
+  'test:elasticsearch': (args) => [
+    tool('tools/require-elasticsearch.ts'),
+    tool('tools/require-chromium.ts'),
+    build,
+    elasticsearch(args),
+  ],
   'test:containers': (args) => [tool('tools/require-containers.ts'), jest('containers', args)],
   generate: (args) => [tool('tools/generate.ts', args)],
   'check:webhooks': (args) => [tool('tools/check-webhooks.ts', args)],

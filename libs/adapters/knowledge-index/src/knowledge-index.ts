@@ -9,7 +9,7 @@ export interface IndexedPassage {
   /** The headings above the passage, outermost first. */
   readonly headingPath: readonly string[];
   readonly text: string;
-  /** As many numbers as the version's embedding has dimensions; left out in a lexical version. */
+  /** As many finite numbers as the version's embedding has dimensions, of any length but 0; left out in a lexical version. */
   readonly vector?: readonly number[];
 }
 
@@ -33,6 +33,9 @@ export interface KnowledgeHits {
   readonly vector: readonly RankedPassage[];
 }
 
+/** What keeps an index. Which one holds a chatbot's live version stands in Postgres. */
+export type KnowledgeEngine = 'lancedb' | 'elasticsearch';
+
 /** Most passages a list of one search may have. */
 export const maxSearchResults = 1_000;
 
@@ -42,9 +45,11 @@ export const maxSearchResults = 1_000;
  *
  * Every text is data: no query language, no escape a caller must know. Methods throw `Transient` `knowledge_index_unavailable` when
  * the index cannot be reached or read, and `Unexpected` for a caller's bug (`index_version_invalid`, `vector_invalid`,
- * `search_limit_invalid`, `knowledge_index_read_only`).
+ * `search_limit_invalid`, `knowledge_index_read_only`, `knowledge_index_refused`).
  */
 export abstract class KnowledgeIndex {
+  abstract readonly engine: KnowledgeEngine;
+
   /** Number of this implementation's field design, raised when passages must be indexed anew. */
   abstract readonly mapping: number;
 
@@ -62,10 +67,18 @@ export abstract class KnowledgeIndex {
    */
   abstract addPassages(version: IndexVersion, passages: readonly IndexedPassage[]): Promise<void>;
 
-  /** Deletes every passage of a source, from the disk too. Nothing happens when there is none. */
+  /**
+   * Fills the version anew, beside what it holds: `batches` go into a fresh copy, which takes the version's place in one step when they
+   * end. Until then searches find the old passages. What is written to the version meanwhile may be lost: whoever calls this compares
+   * with Postgres afterwards. When `batches` throws, which this then throws too, or the process dies, the old copy stands and the
+   * half-made one is cleared away later. A version that is dropped meanwhile stays dropped.
+   */
+  abstract rebuild(version: IndexVersion, batches: AsyncIterable<readonly IndexedPassage[]>): Promise<void>;
+
+  /** Deletes every passage of a source, from the disk too (Elasticsearch: a minute later). Nothing happens when there is none. */
   abstract deleteBySource(version: IndexVersion, sourceId: string): Promise<void>;
 
-  /** Deletes these passages, from the disk too. Unknown ids are passed over. */
+  /** Deletes these passages, from the disk too as {@link deleteBySource}. Unknown ids are passed over. */
   abstract deletePassages(version: IndexVersion, passageIds: readonly string[]): Promise<void>;
 
   /** The best passages for a text and a vector. Empty lists for a version that does not exist, and for a text without a word. */

@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describeKnowledgeIndex } from '@answerline/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { IndexedPassage } from './knowledge-index.ts';
 import { LanceKnowledgeIndex, type LanceOptions } from './lance-knowledge-index.ts';
 
 const implementation = join(import.meta.dirname, 'lance-knowledge-index.ts');
@@ -177,6 +178,12 @@ describe('LanceKnowledgeIndex', () => {
       expect(await ask('spelt')).toEqual([]);
       await index.addPassages(version, [aPassage('c', 'spelt')]);
       expect(await ask('spelt')).toEqual(['c']);
+      await index.rebuild(version, batches([aPassage('d', 'spelt')]));
+      expect(await ask('spelt')).toEqual(['d']);
+      await index.addPassages(version, [aPassage('e', 'rye')]);
+      expect(await ask('rye')).toEqual(['e']);
+      await index.rebuild(version, batches());
+      expect(await ask('rye')).toEqual([]);
     } finally {
       await index.close();
     }
@@ -227,6 +234,97 @@ describe('LanceKnowledgeIndex', () => {
     await index.close();
   });
 
+  it('leaves nothing of a rebuilt version but the new copy', async () => {
+    const folder = aFolder();
+    const index = await open(folder);
+    const version = index.versionFor('bot');
+    await index.addPassages(version, [aPassage('a', 'planted-secret-1')]);
+    await index.rebuild(version, batches([aPassage('a', 'planted-secret-2')], [aPassage('b', 'rye')]));
+    await index.rebuild(version, batches([aPassage('b', 'rye')]));
+    expect(await holds(folder, 'planted-secret')).toBe(false);
+    expect(await tables(folder)).toHaveLength(1);
+    await index.drop(version);
+    await index.close();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('holds the old passages or the new ones, whole, whenever kill -9 comes during a rebuild', async () => {
+    const folder = aFolder();
+    const seen = new Set<string>();
+    for (const steps of [1, 2, 3, 4, 5, 6, 7]) {
+      const other = startOther(
+        folder,
+        'write',
+        `const version3 = index.versionFor('bot', { model: 'm', dimensions: 3 });
+         const round = process.pid;
+         const passages = (n) => Array.from({ length: 40 }, (_, i) => ({ passageId: n + '-' + i, sourceId: 's', title: '', headingPath: [], text: 'rye', vector: [1, i, 1] }));
+         if ((await index.count(version3)) === 0) await index.addPassages(version3, passages(round));
+         say('begin');
+         for (let n = round; ; n += 1) {
+           await index.rebuild(version3, (async function* () {
+             yield passages(n).slice(0, 20);
+             say('half');
+             yield passages(n).slice(20);
+             say('filled');
+           })());
+           say('swapped');
+         }`,
+      );
+      const lines = createInterface({ input: other.stdout! });
+      let left = steps;
+      for await (const _line of lines) if ((left -= 1) <= 0) break;
+      await kill(other);
+
+      const reader = await open(folder, 'read');
+      const version = reader.versionFor('bot', { model: 'm', dimensions: 3 });
+      const ask = { text: 'rye', vector: [1, 1, 1], k: 100 };
+      const found = await reader.search(version, ask);
+      const rounds = new Set([...found.lexical, ...found.vector].map(({ passageId }) => passageId.split('-')[0] ?? ''));
+      expect([found.lexical.length, found.vector.length, rounds.size]).toEqual([40, 40, 1]);
+      await reader.close();
+      const writer = await open(folder);
+      expect(await tables(folder)).toHaveLength(1);
+      expect(await writer.listVersions()).toEqual([version]);
+      expect(await writer.search(version, ask)).toEqual(found);
+      await writer.close();
+      for (const round of rounds) seen.add(round);
+    }
+    expect(seen.size).toBeGreaterThan(1);
+  });
+
+  it('clears away what a process left that died between its steps', async () => {
+    const folder = aFolder();
+    const index = await open(folder);
+    const [version, dropped] = [index.versionFor('bot'), index.versionFor('dropped')];
+    await index.addPassages(version, [aPassage('old', 'rye')]);
+    await cp(join(folder, 'bot.m1.lexical.lance'), join(folder, 'kept'), { recursive: true });
+    await index.rebuild(version, batches([aPassage('new', 'rye')]));
+    await index.rebuild(dropped, batches([aPassage('new', 'rye')]));
+    await index.close();
+    // Died after the swap, before the old table was deleted; while a copy was filled; and in the middle of a drop.
+    await rename(join(folder, 'kept'), join(folder, 'bot.m1.lexical.lance'));
+    await cp(join(folder, 'bot.m1.lexical.lance'), join(folder, 'bot.m1.lexical.b0123456789ab.lance'), {
+      recursive: true,
+    });
+    for (const table of await tables(folder)) {
+      if (table.startsWith('dropped')) await rm(join(folder, table), { recursive: true });
+    }
+
+    const reader = await open(folder, 'read');
+    expect((await reader.search(version, { text: 'rye', k: 5 })).lexical.map(({ passageId }) => passageId)).toEqual([
+      'new',
+    ]);
+    expect(await reader.search(dropped, { text: 'rye', k: 5 })).toEqual({ lexical: [], vector: [] });
+    await reader.close();
+    const again = await open(folder);
+    expect((await again.search(version, { text: 'rye', k: 5 })).lexical.map(({ passageId }) => passageId)).toEqual([
+      'new',
+    ]);
+    expect(await again.listVersions()).toEqual([version]);
+    expect(await tables(folder)).toHaveLength(1);
+    await again.close();
+  });
+
   it('repairs a version whose indexes were not made before the process died', async () => {
     const folder = aFolder();
     const index = await open(folder);
@@ -265,6 +363,14 @@ describe('LanceKnowledgeIndex', () => {
     });
   });
 });
+
+async function* batches(...passages: IndexedPassage[][]): AsyncGenerator<IndexedPassage[]> {
+  yield* passages;
+}
+
+async function tables(folder: string): Promise<string[]> {
+  return (await readdir(folder)).filter((name) => name.endsWith('.lance'));
+}
 
 async function holds(folder: string, text: string): Promise<boolean> {
   const names = await readdir(folder, { recursive: true, withFileTypes: true });

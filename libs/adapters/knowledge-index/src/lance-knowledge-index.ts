@@ -1,4 +1,6 @@
-import { mkdir } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { AppError, Transient, Unexpected } from '@answerline/errors';
 import {
   BooleanQuery,
@@ -11,19 +13,19 @@ import {
   type FtsOptions,
   type Table,
 } from '@lancedb/lancedb';
-import { stopwords as englishStopWords } from '@orama/stopwords/english';
-import { stopwords as spanishStopWords } from '@orama/stopwords/spanish';
 import { Field, FixedSizeList, Float32, Schema, Utf8 } from 'apache-arrow';
+import { passageVector, requireSearchLimit, unitVector } from './checked-query.ts';
 import { indexVersionName, parseIndexVersionName, type IndexVersion } from './index-version.ts';
 import {
   KnowledgeIndex,
-  maxSearchResults,
   type IndexedPassage,
   type KnowledgeHits,
   type KnowledgeQuery,
   type RankedPassage,
 } from './knowledge-index.ts';
+import { ranked } from './ranked.ts';
 import { searchableQuery, searchableText } from './searchable-text.ts';
+import { stopWords } from './stop-words.ts';
 import { lockForWriting } from './writer-lock.ts';
 
 /** Where the index lives, and whether this process writes it. One process writes, any number read. */
@@ -61,26 +63,40 @@ const ftsOptions: Readonly<Record<(typeof textColumns)[number], Partial<FtsOptio
     ...ftsBase,
     language: 'Spanish',
     baseTokenizer: 'icu/split',
-    customStopWords: [...new Set([...englishStopWords, ...spanishStopWords].map(withoutAccents))],
+    customStopWords: [...stopWords],
   },
 };
 
-/** {@link KnowledgeIndex} in a folder on disk: one LanceDB table a version. */
+/** A table filled by a rebuild has the version's name and an ending of its own. */
+const builtTable = /^(.+)\.b[0-9a-f]{12}$/;
+
+/** Ends the name of the file that says which built table holds a version; without it that is the table of the version's name. */
+const pointerEnding = '.current';
+
+/**
+ * {@link KnowledgeIndex} in a folder on disk: one LanceDB table a version. Nearest vectors are found by looking at all of them: up to
+ * 50,000 passages that costs less than an index, of which each `optimize` took 50 s.
+ */
 export class LanceKnowledgeIndex extends KnowledgeIndex {
+  readonly engine = 'lancedb';
   readonly mapping = 1;
 
   /** Open tables, least recently used first. A promise, so that two callers share one opening. */
   readonly #tables = new Map<string, Promise<Table | undefined>>();
-  /** End of the last write of each version: writes of one version follow each other. */
+  /** End of the last write of each version, and of each table being built: writes of one follow each other. */
   readonly #writes = new Map<string, Promise<void>>();
+  /** Tables that rebuilds under way fill. */
+  readonly #building = new Set<string>();
   #closing: Promise<void> | undefined;
 
+  readonly #folder: string;
   readonly #connection: Connection;
   readonly #mode: LanceOptions['mode'];
   readonly #release: () => Promise<void>;
 
-  private constructor(connection: Connection, mode: LanceOptions['mode'], release: () => Promise<void>) {
+  private constructor({ folder, mode }: LanceOptions, connection: Connection, release: () => Promise<void>) {
     super();
+    this.#folder = folder;
     this.#connection = connection;
     this.#mode = mode;
     this.#release = release;
@@ -100,7 +116,9 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
         readConsistencyInterval: 0,
         session: new Session(indexCacheBytes, metadataCacheBytes),
       });
-      return new LanceKnowledgeIndex(connection, mode, release);
+      const index = new LanceKnowledgeIndex({ folder, mode }, connection, release);
+      if (mode === 'write') await index.#clearLeftovers();
+      return index;
     } catch (error) {
       await release();
       throw unavailable(error);
@@ -108,33 +126,47 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
   }
 
   async ensure(version: IndexVersion): Promise<void> {
-    await this.#write(version, async (name) => {
-      await this.#ensureTable(name, version);
+    await this.#write(indexVersionName(version), async (name) => {
+      await this.#ensureTable(await this.#tableOf(name), version);
     });
   }
 
   async addPassages(version: IndexVersion, passages: readonly IndexedPassage[]): Promise<void> {
-    for (const { vector } of passages) requireVector(version, vector);
-    await this.#write(version, async (name) => {
-      const table = await this.#ensureTable(name, version);
-      const rows = [...new Map(passages.map((passage) => [passage.passageId, toRow(passage)])).values()];
-      if (rows.length === 0) return;
-      let replaced = 0;
-      for (let start = 0; start < rows.length; start += batchSize) {
-        const batch = rows.slice(start, start + batchSize);
-        // Not mergeInsert: it doubled keys.
-        replaced += await deleteWhere(
-          table,
-          isOneOf(
-            'passage_id',
-            batch.map(({ passage_id }) => passage_id),
-          ),
-        );
-        await retry(table, () => table.add(batch));
-      }
-      if (replaced > 0) await forgetDeleted(table);
-      else await tidy(table);
+    const rows = toRows(version, passages);
+    await this.#write(indexVersionName(version), async (name) => {
+      const table = await this.#ensureTable(await this.#tableOf(name), version);
+      if (rows.length > 0) await finishWrite(table, await addRows(table, rows));
     });
+  }
+
+  async rebuild(version: IndexVersion, batches: AsyncIterable<readonly IndexedPassage[]>): Promise<void> {
+    const name = indexVersionName(version);
+    const copy = `${name}.b${randomBytes(6).toString('hex')}`;
+    let replaced = 0;
+    this.#building.add(copy);
+    try {
+      await this.#write(copy, async () => {
+        await this.#ensureTable(copy, version);
+      });
+      for await (const passages of batches) {
+        const rows = toRows(version, passages);
+        await this.#write(copy, async () => {
+          replaced += await addRows(await this.#built(copy), rows);
+        });
+      }
+      await this.#write(copy, async () => finishWrite(await this.#built(copy), replaced));
+      await this.#write(name, async () => {
+        await this.#built(copy);
+        await this.#point(name, copy);
+        // What is left here is cleared away at the next opening.
+        await this.#dropTables(name, (table) => !this.#building.has(table)).catch(() => undefined);
+      });
+    } catch (error) {
+      await this.#write(copy, () => this.#dropTables(name, (table) => table === copy)).catch(() => undefined);
+      throw error;
+    } finally {
+      this.#building.delete(copy);
+    }
   }
 
   async deleteBySource(version: IndexVersion, sourceId: string): Promise<void> {
@@ -150,15 +182,13 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
   }
 
   async search(version: IndexVersion, { text, vector, k }: KnowledgeQuery): Promise<KnowledgeHits> {
-    if (!Number.isInteger(k) || k < 1 || k > maxSearchResults) {
-      throw new Unexpected('search_limit_invalid', `A search wants 1 to ${maxSearchResults} passages.`);
-    }
-    if (vector !== undefined) requireVector(version, vector);
+    requireSearchLimit(k);
+    const direction = vector === undefined ? undefined : unitVector(version, vector);
     const query = searchableQuery(text);
     const hits = await this.#read(version, async (table) => {
       const [lexical, nearest] = await Promise.all([
         searchText(table, query, k),
-        vector === undefined ? [] : searchVector(table, vector, k),
+        direction === undefined ? [] : searchVector(table, direction, k),
       ]);
       return { lexical, vector: nearest };
     });
@@ -170,15 +200,16 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
   }
 
   async drop(version: IndexVersion): Promise<void> {
-    await this.#write(version, async (name) => {
-      this.#tables.delete(name);
-      if ((await this.#tableNames()).includes(name)) await this.#connection.dropTable(name);
+    await this.#write(indexVersionName(version), async (name) => {
+      await this.#dropTables(name, () => true);
+      // Last: without it an older table of this name would be the version again.
+      await rm(this.#pointerOf(name), { force: true });
     });
   }
 
   async listVersions(chatbotId?: string): Promise<IndexVersion[]> {
     this.#requireOpen();
-    const names = await this.#tableNames().catch((error: unknown) => {
+    const names = await this.#versionNames().catch((error: unknown) => {
       throw unavailable(error);
     });
     return names
@@ -203,8 +234,8 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
   }
 
   async #delete(version: IndexVersion, predicates: readonly string[]): Promise<void> {
-    await this.#write(version, async (name) => {
-      const table = await this.#table(name);
+    await this.#write(indexVersionName(version), async (name) => {
+      const table = await this.#table(await this.#tableOf(name));
       if (table === undefined) return;
       let deleted = 0;
       for (const predicate of predicates) deleted += await deleteWhere(table, predicate);
@@ -212,12 +243,11 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
     });
   }
 
-  /** Runs `work` after the earlier writes of this version. */
-  async #write(version: IndexVersion, work: (name: string) => Promise<void>): Promise<void> {
+  /** Runs `work` after the earlier writes of this name. */
+  async #write(name: string, work: (name: string) => Promise<void>): Promise<void> {
     this.#requireOpen();
     if (this.#mode === 'read')
       throw new Unexpected('knowledge_index_read_only', 'This process opened the index to read.');
-    const name = indexVersionName(version);
     const before = this.#writes.get(name) ?? Promise.resolve();
     const written = before.then(() => work(name));
     const settled = written
@@ -228,24 +258,27 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
     this.#writes.set(name, settled);
     await written.catch((error: unknown) => {
       // What went wrong may be the open table; the next call opens it anew.
-      this.#tables.delete(name);
+      this.#forgetTables(name);
       throw unavailable(error);
     });
   }
 
   /**
    * Runs `work` on the version's table, or gives `undefined` when there is none. A reader may hold files that the writer has just
-   * pruned or a table that was dropped and made again: it opens the table anew and tries once more.
+   * pruned or a table that was dropped, replaced or made again: it looks which table it is, opens that anew and tries once more.
    */
   async #read<T>(version: IndexVersion, work: (table: Table) => Promise<T>): Promise<T | undefined> {
     const name = indexVersionName(version);
     for (let tries = 1; ; tries += 1) {
       this.#requireOpen();
       try {
-        const table = await this.#table(name);
-        return table === undefined ? undefined : await work(table);
+        const current = await this.#tableOf(name);
+        const table = await this.#table(current);
+        if (table !== undefined) return await work(table);
+        if ((await this.#tableOf(name)) === current) return undefined;
+        throw new Error('The table was replaced by another.');
       } catch (error) {
-        this.#tables.delete(name);
+        this.#forgetTables(name);
         if (tries === maxTries) throw unavailable(error);
       }
     }
@@ -289,6 +322,65 @@ export class LanceKnowledgeIndex extends KnowledgeIndex {
     return table;
   }
 
+  /** The table that a rebuild fills; it is gone when the version was dropped meanwhile. */
+  async #built(copy: string): Promise<Table> {
+    const table = await this.#table(copy);
+    if (table === undefined) throw new Error('The version was dropped while it was rebuilt.');
+    return table;
+  }
+
+  #pointerOf(name: string): string {
+    return join(this.#folder, `${name}${pointerEnding}`);
+  }
+
+  /** The name of the version's table. Read each time, since another process may have replaced it (0.05 ms). */
+  async #tableOf(name: string): Promise<string> {
+    try {
+      return await readFile(this.#pointerOf(name), 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return name;
+      throw error;
+    }
+  }
+
+  /** Makes this table the version's, in one step: whoever reads the pointer sees the old one or the new one. */
+  async #point(name: string, table: string): Promise<void> {
+    const draft = `${this.#pointerOf(name)}.new`;
+    await writeFile(draft, table, { flush: true });
+    await rename(draft, this.#pointerOf(name));
+  }
+
+  async #versionNames(): Promise<string[]> {
+    const tables = (await this.#tableNames()).filter((table) => !builtTable.test(table));
+    const pointers = (await readdir(this.#folder)).filter((file) => file.endsWith(pointerEnding));
+    return [...new Set([...tables, ...pointers.map((file) => file.slice(0, -pointerEnding.length))])];
+  }
+
+  /** Deletes what a killed process has left: half-filled tables, replaced ones, and pointers to none. */
+  async #clearLeftovers(): Promise<void> {
+    const tables = await this.#tableNames();
+    for (const table of tables) {
+      if (table !== (await this.#tableOf(versionNameOf(table)))) await this.#connection.dropTable(table);
+    }
+    for (const name of await this.#versionNames()) {
+      if (!tables.includes(await this.#tableOf(name))) await rm(this.#pointerOf(name), { force: true });
+    }
+  }
+
+  /** Deletes those tables of a version, live or being built, that fit. */
+  async #dropTables(name: string, fits: (table: string) => boolean): Promise<void> {
+    const tables = (await this.#tableNames()).filter((table) => versionNameOf(table) === name);
+    for (const table of tables.filter(fits)) {
+      this.#tables.delete(table);
+      await this.#connection.dropTable(table);
+    }
+  }
+
+  #forgetTables(name: string): void {
+    for (const table of this.#tables.keys())
+      if (versionNameOf(table) === versionNameOf(name)) this.#tables.delete(table);
+  }
+
   async #tableNames(): Promise<string[]> {
     const names: string[] = [];
     let pageToken: string | undefined;
@@ -308,16 +400,37 @@ function schemaOf({ embedding }: IndexVersion): Schema {
   return new Schema([...required, new Field('vector', numbers, false)]);
 }
 
-function toRow(passage: IndexedPassage) {
-  const text = searchableText(passage);
-  const row = { passage_id: passage.passageId, source_id: passage.sourceId, english: text, other: text };
-  return passage.vector === undefined ? row : { ...row, vector: [...passage.vector] };
+function versionNameOf(table: string): string {
+  return builtTable.exec(table)?.[1] ?? table;
 }
 
-function requireVector({ embedding }: IndexVersion, vector: readonly number[] | undefined): void {
-  if (vector?.length !== embedding?.dimensions || vector?.some((number) => !Number.isFinite(number))) {
-    throw new Unexpected('vector_invalid', "A vector must have the version's dimensions, in finite numbers.");
+/** Rows of the passages; of several with one id the last. Throws `vector_invalid`. */
+function toRows(version: IndexVersion, passages: readonly IndexedPassage[]) {
+  const rows = passages.map((passage) => {
+    const text = searchableText(passage);
+    const vector = passageVector(version, passage.vector);
+    const row = { passage_id: passage.passageId, source_id: passage.sourceId, english: text, other: text };
+    return vector === undefined ? row : { ...row, vector };
+  });
+  return [...new Map(rows.map((row) => [row.passage_id, row])).values()];
+}
+
+/** Adds rows in batches, in place of those with the same id; returns how many that were. */
+async function addRows(table: Table, rows: ReturnType<typeof toRows>): Promise<number> {
+  let replaced = 0;
+  for (let start = 0; start < rows.length; start += batchSize) {
+    const batch = rows.slice(start, start + batchSize);
+    const ids = batch.map(({ passage_id }) => passage_id);
+    // Not mergeInsert: it doubled keys.
+    replaced += await deleteWhere(table, isOneOf('passage_id', ids));
+    await retry(table, () => table.add(batch));
   }
+  return replaced;
+}
+
+async function finishWrite(table: Table, replaced: number): Promise<void> {
+  if (replaced > 0) await forgetDeleted(table);
+  else await tidy(table);
 }
 
 async function searchText(table: Table, query: string, k: number): Promise<RankedPassage[]> {
@@ -338,13 +451,6 @@ async function searchVector(table: Table, vector: readonly number[], k: number):
     .limit(k)
     .toArray()) as { passage_id: string; _distance: number }[];
   return ranked(rows.map(({ passage_id, _distance }) => ({ passageId: passage_id, score: 1 - _distance })));
-}
-
-/** Best first; equal scores in the order of their ids, so that the same question has the same answer. */
-function ranked(hits: { passageId: string; score: number }[]): RankedPassage[] {
-  return hits
-    .toSorted((a, b) => b.score - a.score || (a.passageId < b.passageId ? -1 : 1))
-    .map((hit, position) => ({ ...hit, rank: position + 1 }));
 }
 
 async function indexText(table: Table, column: (typeof textColumns)[number]): Promise<void> {
@@ -389,10 +495,6 @@ async function retry<T>(table: Table, commit: () => Promise<T>): Promise<T> {
 /** A filter in SQL. Within quotes only the quote itself has a meaning, and is doubled. */
 function isOneOf(column: string, values: readonly string[]): string {
   return `${column} IN (${values.map((value) => `'${value.replaceAll("'", "''")}'`).join(', ')})`;
-}
-
-function withoutAccents(word: string): string {
-  return word.normalize('NFD').replaceAll(/\p{M}/gu, '');
 }
 
 function unavailable(cause: unknown): AppError {
