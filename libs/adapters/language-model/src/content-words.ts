@@ -33,7 +33,7 @@ const stopWords: Readonly<Record<KnownLanguage, ReadonlySet<string>>> = {
 const stem: Readonly<Record<KnownLanguage, (word: string) => string>> = { en: stemEnglish, es: stemSpanish };
 
 /** The words of a text in lower case and NFKC, without accents, digits kept (`7:00` is `7` and `00`). */
-function words(text: string): string[] {
+export function words(text: string): string[] {
   const folded = text
     .normalize('NFKC')
     .toLowerCase()

@@ -1,4 +1,5 @@
 import { Transient } from '@answerline/errors';
+import { isAskingNothing } from './asking-nothing.ts';
 import {
   Answerer,
   type Answer,
@@ -10,7 +11,7 @@ import {
 } from './answerer.ts';
 import type { ChatCompletion, ChatModel, ChatRequest, TokenUsage } from './chat-model.ts';
 import { answerPrompt, askAgain, promptVersion, rewritePrompt } from './grounded-prompt.ts';
-import { isAskingNothing, readAnswer, spokenSoFar } from './read-answer.ts';
+import { readAnswer, spokenSoFar } from './read-answer.ts';
 import { sourceLine, withSourceLines } from './source-lines.ts';
 
 /** The prompt asks for 120 words; scripts that take more tokens a word need three times those of English. */
@@ -72,13 +73,13 @@ export class GroundedAnswerer extends Answerer {
 
   /** Also throws Transient `model_answer_unusable`. Of an answer that is asked for again, `onText` hears the first try. */
   async answer(request: AnswerRequest): Promise<Answer> {
-    const { question, language, signal } = request;
+    const { question, signal } = request;
     signal.throwIfAborted();
-    if (request.passages.length === 0 && !isAskingNothing(question, language)) {
+    if (request.passages.length === 0 && !isAskingNothing(question)) {
       return { kind: 'abstain', promptVersion, ...this.#use([]) };
     }
     const { messages, passages, codes } = answerPrompt(request);
-    const asked = { question, language, passageCount: passages.length, codes };
+    const asked = { question, passageCount: passages.length, codes };
     const listener = new Listener(request.onText);
     const complete = (more: Pick<ChatRequest, 'messages' | 'onText'>) =>
       this.#model.complete({ maxOutputTokens: maxAnswerTokens, signal, ...more });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { AnswerPassage, EarlierMessage } from './answerer.ts';
-import { answerPrompt, NO_ANSWER, promptVersion, rewritePrompt, RULES_SENTENCE } from './grounded-prompt.ts';
+import { answerPrompt, askAgain, NO_ANSWER, promptVersion, rewritePrompt, RULES_SENTENCE } from './grounded-prompt.ts';
 import { tokensAtMost } from './token-estimate.ts';
 
 const passage = (passageId: string, text: string): AnswerPassage => ({
@@ -109,6 +109,13 @@ describe('the prompt for an answer', () => {
     expect(lastOf(made)).toContain(long);
     expect(lastOf(made)).toContain('q'.repeat(4_000));
 
+    const crowded = prompt({
+      instructions: 'i'.repeat(8_000),
+      question: 'q'.repeat(4_000),
+      history: [contact('One'), ai('Two')],
+    });
+    expect(crowded.messages.map(({ content }) => content)).toContain('One');
+
     const roomy = prompt({
       history: Array.from({ length: 20 }, (_, turn) => [
         contact(`${String(turn)}. ${'h'.repeat(650)}`),
@@ -126,6 +133,13 @@ describe('the prompt for an answer', () => {
       history: Array.from({ length: 10 }, () => [contact(words(12)), ai(words(120))]).flat(),
     });
     expect([made.passages.length, made.messages.length]).toEqual([10, 22]);
+  });
+
+  it('has the beginning of an answer that was much too long', () => {
+    const { messages } = prompt();
+    const again = askAgain(messages, 'wordy '.repeat(100_000), 'too_long');
+    expect(again.slice(0, messages.length)).toEqual(messages);
+    expect(tokensAtMost(again.at(-2)?.content ?? '')).toBeLessThan(1_500);
   });
 
   it('cuts a passage only when it is the only one and too long', () => {

@@ -22,6 +22,8 @@ const budget = {
   /** The frame around the parts. */
   rules: 1_000,
 } as const;
+/** Of an answer that is asked for again: enough to see what was wrong with it. */
+const againBudget = 1_400;
 /** What a question refers to was mostly said just before. */
 const rewriteBudget = { question: 300, history: 1_000 } as const;
 
@@ -65,7 +67,7 @@ export function answerPrompt(request: Omit<AnswerRequest, 'signal' | 'onText'>):
   const question = beginningOf(request.question, budget.question);
   const room = budget.all - budget.rules - tokensAtMost(instructions) - tokensAtMost(question);
   const { passages, left } = fittingPassages(request.passages, Math.min(budget.passages, room));
-  const history = latestThatFit(request.history, Math.min(budget.history, room - budget.passages + left));
+  const history = latestThatFit(request.history, Math.min(budget.history, Math.max(0, room - budget.passages) + left));
 
   const blocks = passages.map(textOfPassage);
   const code = codeFor([...blocks, question], [instructions, ...history.map(({ text }) => text)]);
@@ -128,7 +130,11 @@ export function askAgain(
   answer: string,
   reason: AgainReason,
 ): readonly ChatMessage[] {
-  return [...messages, { role: 'assistant', content: answer }, { role: 'user', content: againTexts[reason] }];
+  return [
+    ...messages,
+    { role: 'assistant', content: beginningOf(answer, againBudget) },
+    { role: 'user', content: againTexts[reason] },
+  ];
 }
 
 /** Id of everything that is said to the model beside the data: it changes whenever a word of it does. */

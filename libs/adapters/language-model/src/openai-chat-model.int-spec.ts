@@ -104,12 +104,18 @@ describe('a call', () => {
     expect(await ask()).toMatchObject({ text: '', finishReason: 'content_filter' });
   });
 
+  it.each(ways)('asked %s, leaves out U+0000, which no database takes', async (_way, more) => {
+    stub.next({ text: 'We op\u0000en at 7.' });
+    expect((await ask(more)).text).toBe('We open at 7.');
+  });
+
   it.each(ways)('asked %s, guesses tokens that were not counted, and says so', async (_way, more) => {
     for (const usage of [
       null,
       {},
       { prompt_tokens: 0, completion_tokens: 0 },
       { prompt_tokens: -1, completion_tokens: 'x' },
+      { prompt_tokens: 2 ** 32 - 1, completion_tokens: 4 },
     ]) {
       stub.next({ text: 'We open at 7.', usage });
       expect((await ask(more)).usage).toEqual({ inputTokens: 9, outputTokens: 4, isEstimated: true });

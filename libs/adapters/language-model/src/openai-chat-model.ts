@@ -171,7 +171,8 @@ async function hear(
   return heard;
 }
 
-const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
+/** Postgres takes no U+0000, and a reply with one could never be stored. */
+const textOf = (value: unknown): string => (typeof value === 'string' ? value.replaceAll('\0', '') : '');
 
 function finishOf({ generationInfo }: Generation): string | undefined {
   return textOf(generationInfo?.finish_reason) || undefined;
@@ -185,10 +186,14 @@ function countedBy(generation: Generation): Pick<Heard, 'inputTokens' | 'outputT
   return { inputTokens: usage?.input_tokens, outputTokens: usage?.output_tokens };
 }
 
+/** More than any call can have: an endpoint that says so miscounts, such as one that gives −1 as an unsigned number. */
+const maxTokensCounted = 100_000_000;
+
 /** As counted by the endpoint. A prompt or an answer of no tokens is no count, nor is half a token. */
 function usageOf(heard: Heard, { messages }: ChatRequest): TokenUsage {
   const { text, inputTokens, outputTokens } = heard;
-  const isCount = (value: number | undefined): value is number => Number.isSafeInteger(value) && Number(value) > 0;
+  const isCount = (value: number | undefined): value is number =>
+    Number.isInteger(value) && Number(value) > 0 && Number(value) <= maxTokensCounted;
   if (isCount(inputTokens) && (isCount(outputTokens) || text === '')) {
     return { inputTokens, outputTokens: isCount(outputTokens) ? outputTokens : 0 };
   }

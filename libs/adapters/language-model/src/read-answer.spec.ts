@@ -2,10 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { ChatCompletion } from './chat-model.ts';
 import { RULES_SENTENCE } from './grounded-prompt.ts';
-import { isAskingNothing, readAnswer, spokenSoFar, withoutMarks } from './read-answer.ts';
+import { readAnswer, spokenSoFar, withoutMarks } from './read-answer.ts';
 
 const read = (text: string, finishReason: ChatCompletion['finishReason'] = 'stop', question = 'When do you open?') =>
-  readAnswer({ text, finishReason }, { question, language: 'en', passageCount: 3, codes: ['c0de'] });
+  readAnswer({ text, finishReason }, { question, passageCount: 3, codes: ['c0de'] });
 const again = (reason: string) => ({ verdict: 'again', reason });
 const unusable = (reason: string) => ({ verdict: 'unusable', reason });
 
@@ -36,6 +36,12 @@ describe('an answer that cites', () => {
     expect(read('We open at 7 and we clo', 'length')).toEqual(again('too_long'));
     expect(read('We open at 7. It is early [1', 'length')).toEqual(again('too_long'));
   });
+
+  it('is asked for again when it is longer than a message', () => {
+    expect(read('We bake rye [1]. '.repeat(200)).verdict).toBe('answer');
+    expect(read('We bake rye [1]. '.repeat(400))).toEqual(again('too_long'));
+    expect(read('We bake rye [1]. '.repeat(400), 'length')).toEqual(again('too_long'));
+  });
 });
 
 describe('an answer that cites nothing', () => {
@@ -64,6 +70,13 @@ describe('an answer that cites nothing', () => {
   ])('is no courtesy: %j', (text) => {
     expect(read(text, 'stop', 'hi')).toEqual(again('uncited'));
   });
+
+  it.each(['How much is it?', 'is it possible', 'And then?', '¿Cuánto?', 'Can you?'])(
+    'is asked for again where the contact asked something, in whatever few words: %j',
+    (question) => {
+      expect(read('Yes, of course.', 'stop', question)).toEqual(again('uncited'));
+    },
+  );
 });
 
 describe('an abstention', () => {
@@ -95,21 +108,6 @@ describe('what cannot be used', () => {
   ])('%j: %s', (text, reason) => {
     expect(read(text)).toEqual(unusable(reason));
   });
-});
-
-describe('isAskingNothing', () => {
-  it.each(['hi', 'Hello there!', 'Thanks, bye', 'perfect, see you later', '??', 'Gracias, hasta luego', 'merci', 'ok'])(
-    'of %j',
-    (text) => {
-      expect(isAskingNothing(text, 'en')).toBe(true);
-    },
-  );
-  it.each(['vegan cake?', 'hi, do you have parking', 'parking', 'is it open 24 hours', '¿Abren los domingos?'])(
-    'not of %j',
-    (text) => {
-      expect(isAskingNothing(text, 'en')).toBe(false);
-    },
-  );
 });
 
 describe('spokenSoFar', () => {

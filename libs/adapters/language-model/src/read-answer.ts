@@ -1,5 +1,5 @@
+import { isAskingNothing } from './asking-nothing.ts';
 import type { ChatCompletion } from './chat-model.ts';
-import { contentWords, detectLanguage, type KnownLanguage } from './content-words.ts';
 import { RULES_SENTENCE, type AgainReason } from './grounded-prompt.ts';
 
 /** What is made of what a model said: `cited` are numbers of passages that it was given, in the order in which it cites them. */
@@ -9,6 +9,8 @@ export type Reading =
   | { readonly verdict: 'again'; readonly reason: AgainReason }
   | { readonly verdict: 'unusable'; readonly reason: string };
 
+/** What one WhatsApp message holds (4,096), and many times what the prompt asks for: a model that goes on and on is not passed on. */
+const maxAnswerCharacters = 4_000;
 /** A courtesy is one or two sentences. */
 const maxCourtesyCharacters = 200;
 /** More of them than this share are no text but something that was decoded wrongly. */
@@ -35,7 +37,6 @@ export function readAnswer(
   { text, finishReason }: Pick<ChatCompletion, 'text' | 'finishReason'>,
   asked: {
     readonly question: string;
-    readonly language: KnownLanguage;
     readonly passageCount: number;
     readonly codes: readonly string[];
   },
@@ -48,11 +49,12 @@ export function readAnswer(
   const whole = finishReason === 'length' ? wholeSentences(text) : text;
   const spoken = withoutMarks(whole).trim();
   const cited = citedNumbers(whole).filter((number) => number >= 1 && number <= asked.passageCount);
+  if (spoken.length > maxAnswerCharacters) return { verdict: 'again', reason: 'too_long' };
   const hasWords = /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(spoken);
   if (cited.length > 0 && hasWords) return { verdict: 'answer', text: spoken, cited };
   if (finishReason === 'length') return { verdict: 'again', reason: 'too_long' };
   if (!hasWords) return { verdict: 'unusable', reason: 'no_words' };
-  const isCourtesy = isAskingNothing(asked.question, asked.language) && promisesNothing(spoken);
+  const isCourtesy = isAskingNothing(asked.question) && promisesNothing(spoken);
   return isCourtesy ? { verdict: 'answer', text: spoken, cited: [] } : { verdict: 'again', reason: 'uncited' };
 }
 
@@ -87,30 +89,6 @@ function wholeSentences(text: string): string {
 function strangeShare(text: string): number {
   const strange = text.match(/(?![\n\r\t])[\uFFFD\p{Cc}\p{Co}\p{Cn}]/gu) ?? [];
   return strange.length / Math.max(1, text.length);
-}
-
-/** Words of a greeting, thanks or goodbye, beside those that ask for nothing anyway. */
-const courtesies: Readonly<Record<KnownLanguage, ReadonlySet<string>>> = {
-  en: new Set(
-    contentWords(
-      `help great perfect nice awesome wonderful lovely fine cool super day night evening weekend week see
-    later soon much appreciate kind welcome bonjour salut merci danke hallo ciao grazie ola obrigado obrigada`,
-      'en',
-    ),
-  ),
-  es: new Set(
-    contentWords(
-      `ayuda genial perfecto perfecta excelente estupendo bueno bien super dia tarde noche fin semana feliz
-    luego pronto hasta manana amable saludos bonjour merci ciao obrigado obrigada`,
-      'es',
-    ),
-  ),
-};
-
-/** Whether a message only greets, thanks or takes leave. */
-export function isAskingNothing(question: string, language: KnownLanguage): boolean {
-  const read = detectLanguage(question) ?? language;
-  return contentWords(question, read).every((word) => courtesies[read].has(word));
 }
 
 function promisesNothing(text: string): boolean {

@@ -663,6 +663,14 @@ describe('a failing part', () => {
     expect([await outcome(), answerer.questions.length]).toEqual(['fallback', 1]);
   });
 
+  it('a model whose answers cannot be used is paid for three of them, not for as many as fit into the time', async () => {
+    await ask('hello');
+    const unusable = new Transient('model_answer_unusable', 'Rubbish.');
+    const answerer = new ScriptedAnswerer(() => Promise.reject(unusable));
+    expect(await answer({ answerer })).toEqual(['committed']);
+    expect([await outcome(), answerer.questions.length]).toEqual(['fallback', 3]);
+  });
+
   it('a turn that kills its workers ends as failed after five, with the fallback', async () => {
     await ask('hello');
     for (let crash = 0; crash < 5; crash += 1) {

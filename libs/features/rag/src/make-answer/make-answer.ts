@@ -16,6 +16,8 @@ import { type Receipt } from './receipt.ts';
 export const ANSWER_WITHIN_MS = 25_000;
 /** Pause before an answer that failed for want of the index or the model is tried again, unless that side asks for more. */
 const RETRY_AFTER_MS = 1_000;
+/** Answers of the model that cannot be used, until it is given up: unlike one that did not come, each is paid for. */
+const UNUSABLE_MAX = 3;
 
 /** A question to a chatbot, and what is known about who asks. */
 export interface AskedQuestion {
@@ -78,6 +80,7 @@ export class MakeAnswer {
     const deadline = AbortSignal.timeout(Math.max(0, Math.ceil(withinMs)));
     const either = AbortSignal.any([signal, deadline]);
     let grounds: Grounds | undefined;
+    let unusable = 0;
     for (;;) {
       let wasHeard = false;
       try {
@@ -86,12 +89,15 @@ export class MakeAnswer {
       } catch (error) {
         if (signal.aborted) throw error;
         const pauseMs = Math.max(retryAfterMs(error) ?? 0, this.#retryAfterMs);
-        const isTransient = deadline.aborted || toAppError(error).kind === 'transient';
+        const { kind, code } = toAppError(error);
+        const isTransient = deadline.aborted || kind === 'transient';
+        if (code === 'model_answer_unusable') unusable += 1;
         this.#logger[isTransient ? 'warn' : 'error'](
           { err: error, chatbotId: asked.chatbotId },
           'An answer could not be made',
         );
-        if (!isTransient || wasHeard || this.#now() + pauseMs >= endsAt) return undefined;
+        const isOver = wasHeard || unusable >= UNUSABLE_MAX || this.#now() + pauseMs >= endsAt;
+        if (!isTransient || isOver) return undefined;
         await delay(pauseMs, undefined, { signal });
       }
     }

@@ -129,12 +129,25 @@ describe('splitMarkdown', () => {
     ['definitions', '[a]: b\n'.repeat(5_000)],
     ['markup', '<a '.repeat(10_000)],
     ['backticks', Array.from({ length: 300 }, (_, i) => '`'.repeat(i)).join(' ')],
+    ['sections', '## A\n\nx\n\n'.repeat(100_000)],
+    ['items', '- a\n'.repeat(250_000)],
+    ['items in items', `${'- '.repeat(100_000)}a`],
+    ['indented items', Array.from({ length: 900 }, (_, depth) => `${'  '.repeat(depth)}- a`).join('\n')],
+    ['cells', `|${'a|'.repeat(150_000)}\n|${'-|'.repeat(150_000)}\n|${'b|'.repeat(150_000)}`],
+    ['escapes', '\\!'.repeat(450_000)],
     ['a table row', `|${'a|'.repeat(5_000)}\n|${'-|'.repeat(5_000)}\n|${'b|'.repeat(5_000)}`],
   ])('ends soon on hostile %s', (_, markdown) => {
     const start = performance.now();
     const passages = split(markdown);
     expect(performance.now() - start).toBeLessThan(5_000);
     for (const { text } of passages) expect(text.length).toBeLessThanOrEqual(passageLengths.max + 200);
+  });
+
+  it('takes a heading that is as long as a text for one: each passage below repeats its headings', () => {
+    const long = 'We bake rye and spelt every day but Sunday. '.repeat(5_000);
+    const passages = split(`# Bread\n\n## ${long}\n\n${'### Rye\n\nFresh.\n\n'.repeat(1_000)}`);
+    expect(passages.at(-1)?.headingPath.map((heading) => heading.slice(0, 20))).toEqual(['Bread', 'Rye']);
+    expect(passages.filter(({ text }) => text.includes('spelt')).length).toBeGreaterThan(200);
   });
 
   it('loses no word and keeps their order, whatever the document', () => {
@@ -234,7 +247,7 @@ const documents = fc
     const markdown = blocks.map(({ kind, depth, words: many }) => {
       switch (kind) {
         case 'heading':
-          return `${'#'.repeat(depth)} ${next(Math.min(many, 6)).join(' ')}`;
+          return `${'#'.repeat(depth)} ${next(many).join(' ')}`;
         case 'list':
           return next(many)
             .map((word, i) => `${' '.repeat(i === 0 ? 0 : (i % 2) * 2)}- ${word} and`)

@@ -27,11 +27,25 @@ const blocksOnly = {
   mdastExtensions: [gfmTableFromMarkdown()],
 };
 
-/** Quotes in quotes take quadratic time (20,000 of them 4 s), and nobody writes a hundred. */
-const nestedTooDeep = /^(?:[ \t]*>){100}/m;
+/** Quotes and lists in each other take quadratic time (2,000 of them 1 s, 20,000 minutes), and nobody writes fifty. */
+const nestedTooDeep = /^(?:[ \t]*(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t]))){50}|^[ \t]{100}/m;
+
+/**
+ * The parser holds about 30 kB for a short line and 10 for a table's bar, an escape or an entity: 900,000 characters of little sections
+ * took it 2.6 GB and 40 s, in which the process does nothing else. So it gets 15,000 lines, which the longest text has with 67 characters
+ * in each, or three times as many signs.
+ */
+const maxParts = 45_000;
+const partsOfLine = 3;
 
 /** A heading up to this many characters loses its markup in the heading path. */
 const maxParsedHeading = 500;
+
+/**
+ * A longer heading is a text that was marked as one. Every passage below a heading repeats it, so that one of 300,000 characters made
+ * 130 million of a source of 700,000.
+ */
+const maxHeading = 200;
 
 /** Links, images and code within a line: full stops in them end no sentence. */
 const unbreakable = /!?\[[^\][]{0,500}\]\([^()\s]{0,500}[^()]{0,200}\)|`[^`]{1,500}`/g;
@@ -40,20 +54,26 @@ const unbreakable = /!?\[[^\][]{0,500}\]\([^()\s]{0,500}[^()]{0,200}\)|`[^`]{1,5
  * Splits a Markdown document (CommonMark and GitHub's tables) at its structure: a passage never crosses a
  * heading, tables and fenced code stay whole up to `max` (longer ones repeat the table's head, or the fence), long paragraphs break
  * between sentences. Nothing is lost: every word stands in a passage's text or heading path, in the document's order. A first heading
- * that only repeats `title` is left out of the paths, because the title is indexed beside them.
+ * that only repeats `title` is left out of the paths, because the title is indexed beside them. A document that is too much
+ * for the parser is split as one without markup.
  */
 export function splitMarkdown(
   markdown: string,
   { title, lengths = passageLengths }: { readonly title: string; readonly lengths?: PassageLengths },
 ): Passage[] {
   const source = withPlainLineEnds(markdown);
-  if (nestedTooDeep.test(source)) return splitPlainText(source, lengths);
+  if (nestedTooDeep.test(source) || hasTooManyParts(source)) return splitPlainText(source, lengths);
   return toPassages(sectionsOf(source, title, lengths), lengths);
 }
 
 /** Splits a text without markup by paragraphs, lines and sentences. */
 export function splitPlainText(text: string, lengths: PassageLengths = passageLengths): Passage[] {
   return toPassages([{ headingPath: [], pieces: breakDown(withPlainLineEnds(text), lengths.target) }], lengths);
+}
+
+function hasTooManyParts(source: string): boolean {
+  const count = (of: RegExp): number => source.match(of)?.length ?? 0;
+  return partsOfLine * count(/\S.*/g) + count(/[|\\&]/g) > maxParts;
 }
 
 /** NUL is not a character to Markdown or Postgres. */
@@ -84,8 +104,12 @@ function sectionsOf(source: string, title: string, lengths: PassageLengths): Sec
       pieces.push(...piecesOf(node, source, lengths));
       continue;
     }
-    closeSection(node);
     const text = headingText(node, source);
+    if (text.length > maxHeading) {
+      pieces.push(...breakDown(text, lengths.target));
+      continue;
+    }
+    closeSection(node);
     headings = headings.filter(({ depth }) => depth < node.depth);
     const isTitle = node === children[0] && sameText(text, title);
     if (text !== '' && !isTitle) headings.push({ depth: node.depth, text });
