@@ -4,6 +4,7 @@ import { languageOfTexts } from '../answer-turn/decide-turn.ts';
 import { fixedText } from '../answer-turn/texts.ts';
 import { ANSWER_WITHIN_MS, type MakeAnswer } from '../make-answer/make-answer.ts';
 import { type Receipt } from '../make-answer/receipt.ts';
+import { QuestionSlots } from './question-slots.ts';
 import { readChatbot } from './read-chatbot.ts';
 
 /** A question that somebody asks a chatbot outside of any conversation. */
@@ -36,6 +37,7 @@ export class AnswerQuestion {
   readonly #database: Database;
   readonly #makeAnswer: MakeAnswer;
   readonly #withinMs: number;
+  readonly #slots = new QuestionSlots();
 
   /** @param parts.answerWithinMs shorter, for tests */
   constructor(parts: {
@@ -50,9 +52,14 @@ export class AnswerQuestion {
 
   /**
    * The answer with its receipt stored, an abstention, or after 25 s the honest fallback. `onText` hears it while it is written, and
-   * at once as a whole when nothing wrote it piece by piece. Throws `chatbot_not_found`, what Postgres throws, and the signal's reason.
+   * at once as a whole when nothing wrote it piece by piece. Throws `chatbot_not_found`, Transient `too_many_questions`, what Postgres
+   * throws, and the signal's reason.
    */
-  async execute(asked: DirectQuestion, signal: AbortSignal, onText: (piece: string) => void): Promise<DirectAnswer> {
+  execute(asked: DirectQuestion, signal: AbortSignal, onText: (piece: string) => void): Promise<DirectAnswer> {
+    return this.#slots.use(asked.workspaceId, () => this.#answer(asked, signal, onText));
+  }
+
+  async #answer(asked: DirectQuestion, signal: AbortSignal, onText: (piece: string) => void): Promise<DirectAnswer> {
     const { workspaceId, chatbotId, question, history } = asked;
     const chatbot = await readChatbot(this.#database, workspaceId, chatbotId);
     const said = history.filter(({ author }) => author === 'contact').map(({ text }) => text);
