@@ -124,6 +124,48 @@ describe('handing out', () => {
     expect(sizes.length).toBeLessThan(250);
   });
 
+  it('puts patient messages aside, until there is a batch of them or the first has waited', async () => {
+    const batches: string[][] = [];
+    const handle = async (batch: readonly Delivery[]) => void batches.push(texts(batch));
+    const has = (delivery: Delivery) => text(delivery).startsWith('patient');
+    const long = await start({ batchSize: 3, handle, patience: { has, forMs: 60_000 } });
+    await publish(['patient 1', 'patient 2', 'prompt']);
+    await eventually(() => batches.length === 1, { what: 'the prompt one' });
+    await publish(['patient 3']);
+    await eventually(() => batches.length === 2, { what: 'as many as a batch holds' });
+    expect(batches).toEqual([['prompt'], ['patient 1', 'patient 2', 'patient 3']]);
+    await publish(['patient 4']);
+    await eventually(async () => (await bus.streamLag('WEBHOOKS', consumerName)).ackPending === 1, {
+      what: 'the next',
+    });
+    await long.stop(1_000);
+    expect(batches).toHaveLength(2);
+
+    const short = await start({ handle, patience: { has, forMs: 20 } });
+    await caughtUp();
+    await short.stop(1_000);
+    expect(batches.at(-1)).toEqual(['patient 4']);
+  });
+
+  it('says how old the oldest message is that is not settled', async () => {
+    expect(await bus.lagMs('WEBHOOKS', consumerName)).toBe(0);
+    await publish(['one', 'two']);
+    const publishedAt = performance.now();
+    const gate = Promise.withResolvers<void>();
+    const consumer = await start({ handle: () => gate.promise });
+    await eventually(async () => (await bus.streamLag('WEBHOOKS', consumerName)).ackPending > 0, {
+      what: 'one at work',
+    });
+    const soon = (await bus.lagMs('WEBHOOKS', consumerName)) ?? NaN;
+    expect(soon).toBeGreaterThanOrEqual(0);
+    await eventually(() => performance.now() - publishedAt > 50, { what: 'time to go by' });
+    expect(await bus.lagMs('WEBHOOKS', consumerName)).toBeGreaterThan(soon);
+    gate.resolve();
+    await caughtUp();
+    expect(await bus.lagMs('WEBHOOKS', consumerName)).toBe(0);
+    await consumer.stop(1_000);
+  });
+
   it('works on as many batches at once as it was told', async () => {
     await publish(Array.from({ length: 40 }, (_, n) => String(n)));
     let running = 0;

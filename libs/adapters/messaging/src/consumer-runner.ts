@@ -47,6 +47,11 @@ export interface ConsumerOptions {
   readonly handle: (batch: readonly Delivery[]) => Promise<void>;
   /** Asked after a Transient and at the start: nothing is pulled or handled before it says yes. */
   readonly dependenciesUp?: () => Promise<boolean>;
+  /**
+   * Messages of which nobody waits for what comes of them. They are put aside until the first of them has waited `forMs`, or
+   * there are as many as a batch holds, and others go before them: fewer and larger batches.
+   */
+  readonly patience?: { readonly has: (delivery: Delivery) => boolean; readonly forMs: number };
   /** Called when all that was taken is settled. */
   readonly onIdle?: () => void;
   readonly logger: Logger;
@@ -103,6 +108,9 @@ export class ConsumerRunner {
   readonly #held = new Map<number, Held>();
   /** What may be handed out now, in order. */
   readonly #ready: Held[] = [];
+  /** What was put aside; see `patience`. */
+  readonly #patient: Held[] = [];
+  #patienceEnds: NodeJS.Timeout | undefined;
   /** What waits for its next try. */
   readonly #waiting = new Map<Held, NodeJS.Timeout>();
   readonly #workers: Promise<void>[];
@@ -167,7 +175,8 @@ export class ConsumerRunner {
 
   #giveBackWhatDoesNotRun(): number {
     for (const timer of this.#waiting.values()) clearTimeout(timer);
-    const idle = [...this.#ready.splice(0), ...this.#waiting.keys()];
+    clearTimeout(this.#patienceEnds);
+    const idle = [...this.#ready.splice(0), ...this.#patient.splice(0), ...this.#waiting.keys()];
     this.#waiting.clear();
     for (const held of idle) this.#settle(held, 'giveBack');
     return idle.length;
@@ -197,7 +206,21 @@ export class ConsumerRunner {
     const held: Held = { delivery, reply, attempts: 0, failures: 0, transients: 0, alone: false };
     this.#held.set(delivery.streamSequence, held);
     this.#heldBytes += delivery.data.length;
+    if (this.#options.patience?.has(delivery)) return this.#putAside(held, this.#options.patience.forMs);
     this.#ready.push(held);
+    this.#wakeUp();
+  }
+
+  #putAside(held: Held, forMs: number): void {
+    this.#patient.push(held);
+    if (this.#patient.length >= this.#options.batchSize) this.#endPatience();
+    else this.#patienceEnds ??= setTimeout(() => this.#endPatience(), forMs);
+  }
+
+  #endPatience(): void {
+    clearTimeout(this.#patienceEnds);
+    this.#patienceEnds = undefined;
+    this.#ready.push(...this.#patient.splice(0));
     this.#wakeUp();
   }
 

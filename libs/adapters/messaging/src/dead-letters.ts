@@ -80,7 +80,7 @@ function parse(stored: StoredMsg): DeadLetter {
   }
 }
 
-async function orNothing(answer: Promise<StoredMsg | null>): Promise<StoredMsg | null> {
+export async function orNothing(answer: Promise<StoredMsg | null>): Promise<StoredMsg | null> {
   try {
     return await answer;
   } catch (error) {

@@ -22,7 +22,14 @@ import {
 import { InvalidInput, Transient, Unexpected } from '@answerline/errors';
 import { currentCorrelationId, type Logger } from '@answerline/logging';
 import { ConsumerRunner, type ConsumerOptions, type Unsettled } from './consumer-runner.ts';
-import { deadLetterStream, readDeadLetters, readForReplay, replayId, type StoredDeadLetter } from './dead-letters.ts';
+import {
+  deadLetterStream,
+  orNothing,
+  readDeadLetters,
+  readForReplay,
+  replayId,
+  type StoredDeadLetter,
+} from './dead-letters.ts';
 import { delay } from './delay.ts';
 import { type Delivery } from './delivery.ts';
 import { fromNatsError, natsUnavailable } from './nats-errors.ts';
@@ -275,6 +282,19 @@ export class MessageBus {
   async streamLag(stream: string, consumer: string): Promise<{ pending: number; ackPending: number }> {
     const info = await this.#ask(() => this.#manager.consumers.info(stream, consumer));
     return { pending: info.num_pending, ackPending: info.num_ack_pending };
+  }
+
+  /**
+   * How long ago the stream took the oldest message that the consumer has not settled, in ms; 0 when it has settled all. What
+   * was taken before then is settled. Null when nobody can say, because that message is gone from the stream.
+   */
+  async lagMs(stream: string, consumer: string): Promise<number | null> {
+    const info = await this.#ask(() => this.#manager.consumers.info(stream, consumer));
+    if (info.num_pending === 0 && info.num_ack_pending === 0) return 0;
+    const seq = info.ack_floor.stream_seq + 1;
+    const oldest = await this.#ask(() => orNothing(this.#manager.streams.getMessage(stream, { seq })));
+    if (oldest === null || info.ts === undefined) return null;
+    return Math.max(0, Date.parse(info.ts) - oldest.time.getTime());
   }
 
   /** Dead letters, oldest first, up to `limit`; the next page begins after the last `sequence`. */

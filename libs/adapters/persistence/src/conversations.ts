@@ -1,5 +1,5 @@
 import { decideTurn, type ConversationState, type TurnFact, type TurnVerdict } from '@answerline/conversation-rules';
-import { type Sql } from './database.ts';
+import { type Sql, type Transaction } from './sql.ts';
 import { newId } from './ids.ts';
 import { applySendFacts, type SendChange } from './sends.ts';
 import { ms, timestamp } from './sql-time.ts';
@@ -113,10 +113,10 @@ function toLocked(row: ConversationRow): LockedConversation {
 }
 
 /** Writes conversations back. The caller holds their locks. */
-export async function storeConversations(sql: Sql, changes: readonly ConversationChange[]): Promise<void> {
+export function storeConversations(sql: Transaction, changes: readonly ConversationChange[]): void {
   if (changes.length === 0) return;
   const of = <Value>(pick: (change: ConversationChange) => Value): Value[] => changes.map(pick);
-  await sql.query(
+  sql.write(
     {
       name: 'store-conversations',
       text: `UPDATE conversations AS c
@@ -159,7 +159,7 @@ export type OwnershipFact = Extract<TurnFact, { type: 'take_over' | 'hand_back' 
  * AI sends that did not leave. Returns the verdict and the sends it changed, or null when the conversation is gone.
  */
 export async function changeOwnership(
-  sql: Sql,
+  sql: Transaction,
   conversationId: string,
   fact: OwnershipFact,
 ): Promise<{ verdict: TurnVerdict; epoch: number; sends: SendChange[] } | null> {
@@ -167,9 +167,9 @@ export async function changeOwnership(
   const conversation = conversations.get(conversationId);
   if (!conversation) return null;
   const { state, verdict } = decideTurn(conversation.state, fact);
-  await storeConversations(sql, [{ ...conversation, state }]);
+  storeConversations(sql, [{ ...conversation, state }]);
   if (verdict.type === 'closed') {
-    await sql.query(
+    sql.write(
       `INSERT INTO turns (id, workspace_id, conversation_id, first_number, last_number, outcome, epoch)
        VALUES ($1, $2, $3, $4, $5, $6, $7)`,
       [newId(), conversation.workspaceId, conversationId, verdict.first, verdict.last, verdict.outcome, state.epoch],

@@ -38,7 +38,7 @@ export class OutboxRelay {
       const published = rows.filter((_, place) => results[place]?.status === 'fulfilled');
       const failed = results.find((result) => result.status === 'rejected');
       if (published.length === 0 && failed) throw failed.reason;
-      await sql.query({ name: 'relay-done', text: 'DELETE FROM outbox WHERE id = ANY($1::bigint[])' }, [
+      sql.write({ name: 'relay-done', text: 'DELETE FROM outbox WHERE id = ANY($1::bigint[])' }, [
         published.map((row) => row.id),
       ]);
       return published.length;

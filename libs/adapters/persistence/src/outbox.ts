@@ -1,4 +1,4 @@
-import { type Sql } from './database.ts';
+import { type Transaction } from './sql.ts';
 
 /** A fact to be published after the transaction that made it true. `id` is also its JetStream message id. */
 export interface OutboxEvent {
@@ -9,9 +9,9 @@ export interface OutboxEvent {
 }
 
 /** Stores events with the transaction of `sql`. The same event id is stored once. */
-export async function addToOutbox(sql: Sql, events: readonly OutboxEvent[]): Promise<void> {
+export function addToOutbox(sql: Transaction, events: readonly OutboxEvent[]): void {
   if (events.length === 0) return;
-  await sql.query(
+  sql.write(
     {
       name: 'add-to-outbox',
       text: `INSERT INTO outbox (workspace_id, event_id, subject, payload)

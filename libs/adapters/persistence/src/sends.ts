@@ -8,10 +8,30 @@ import {
   type SendPhase,
   type SendState,
 } from '@answerline/conversation-rules';
-import { type Sql } from './database.ts';
+import { type Sql, type Transaction } from './sql.ts';
 import { newId } from './ids.ts';
 import { addToOutbox, type OutboxEvent } from './outbox.ts';
 import { ms, timestamp } from './sql-time.ts';
+
+/** The reply that a send is a part of. */
+export interface StoredReply {
+  readonly id: string;
+  /** Null when a human wrote it. */
+  readonly turnId: string | null;
+  readonly kind: string;
+  /** Its other sends. */
+  readonly otherParts: readonly Part[];
+}
+
+/** A send of a reply, as far as the end of the whole reply depends on it. */
+interface Part {
+  readonly id: string;
+  /** 1 for the first. */
+  readonly part: number;
+  readonly phase: SendPhase;
+  readonly failure: string | null;
+  readonly attempts: readonly AttemptState[];
+}
 
 /** A send and what it belongs to. */
 export interface StoredSend {
@@ -19,7 +39,8 @@ export interface StoredSend {
   readonly workspaceId: string;
   readonly channelId: string;
   readonly conversationId: string;
-  readonly replyId: string;
+  readonly reply: StoredReply;
+  readonly part: number;
   /** Sends of its conversation wait behind it. */
   readonly hasFollowers: boolean;
   readonly state: SendState;
@@ -47,6 +68,10 @@ interface SendRow {
   channel_id: string;
   conversation_id: string;
   reply_id: string;
+  turn_id: string | null;
+  kind: string;
+  part: number;
+  other_parts: Part[];
   has_followers: boolean;
   author: SendState['author'];
   epoch: number;
@@ -64,15 +89,21 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
   const rows = await sql.query<SendRow>(
     {
       name: 'lock-sends',
-      text: `SELECT s.id, s.workspace_id, s.channel_id, s.conversation_id, s.reply_id, s.author, s.epoch, s.phase,
-                    ${ms('s.due_at')} AS due_at, s.delivery, s.failure, s.pair_refusals, ${ms('s.retrying_since')} AS retrying_since,
+      text: `SELECT s.id, s.workspace_id, s.channel_id, s.conversation_id, s.reply_id, r.turn_id, r.kind, s.part, s.author,
+                    s.epoch, s.phase,                    ${ms('s.due_at')} AS due_at, s.delivery, s.failure, s.pair_refusals, ${ms('s.retrying_since')} AS retrying_since,
                     EXISTS (SELECT 1 FROM sends f WHERE f.conversation_id = s.conversation_id AND f.position > s.position
                               AND f.phase IN ('pending', 'retry')) AS has_followers,
                     coalesce((SELECT json_agg(json_build_object('id', a.id, 'phase', a.phase, 'startedAt', ${ms('a.started_at')},
                                                                 'isNamed', a.provider_message_id IS NOT NULL)
                                               ORDER BY a.number)
-                              FROM attempts a WHERE a.send_id = s.id), '[]') AS attempts
-             FROM (SELECT * FROM sends WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE) s`,
+                              FROM attempts a WHERE a.send_id = s.id), '[]') AS attempts,
+                    coalesce((SELECT json_agg(json_build_object('id', o.id, 'part', o.part, 'phase', o.phase, 'failure', o.failure, 'attempts',
+                                       coalesce((SELECT json_agg(json_build_object('id', a.id, 'phase', a.phase,
+                                                                                   'startedAt', ${ms('a.started_at')}))
+                                                 FROM attempts a WHERE a.send_id = o.id), '[]')))
+                              FROM sends o WHERE o.reply_id = s.reply_id AND o.id <> s.id), '[]') AS other_parts
+             FROM (SELECT * FROM sends WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE) s
+             JOIN replies r ON r.id = s.reply_id`,
     },
     [[...new Set(ids)]],
   );
@@ -84,7 +115,8 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
         workspaceId: row.workspace_id,
         channelId: row.channel_id,
         conversationId: row.conversation_id,
-        replyId: row.reply_id,
+        reply: { id: row.reply_id, turnId: row.turn_id, kind: row.kind, otherParts: row.other_parts },
+        part: row.part,
         hasFollowers: row.has_followers,
         state: {
           author: row.author,
@@ -104,17 +136,25 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
 }
 
 /**
- * Lets the rules apply facts to sends and writes what they say: phases, attempts, the debit of a reply that never left,
- * and the events of replies that ended. The caller holds the locks of their conversations. Facts about sends that do not
- * exist are left out.
+ * Lets the rules apply facts to sends, in the order of the entries, and writes what they say: phases, attempts, the debit of
+ * a reply that never left, and the events of replies that ended. The caller holds the locks of their conversations. Facts
+ * about sends that do not exist are left out.
+ *
+ * @param locked the sends, if the caller has locked them already; they must be as they are in the table
  */
-export async function applySendFacts(sql: Sql, entries: readonly SendFactEntry[]): Promise<SendChange[]> {
+export async function applySendFacts(
+  sql: Transaction,
+  entries: readonly SendFactEntry[],
+  locked?: ReadonlyMap<string, StoredSend>,
+): Promise<SendChange[]> {
   if (entries.length === 0) return [];
-  const stored = await lockSends(
-    sql,
-    entries.map(({ sendId }) => sendId),
-  );
-  const before = new Map([...stored].map(([id, send]) => [id, send.state]));
+  const before =
+    locked ??
+    (await lockSends(
+      sql,
+      entries.map(({ sendId }) => sendId),
+    ));
+  const stored = new Map(before);
   const calls = new Set<string>();
   const providerIds = new Map<string, string>();
   for (const { sendId, fact, providerMessageId } of entries) {
@@ -124,43 +164,44 @@ export async function applySendFacts(sql: Sql, entries: readonly SendFactEntry[]
     stored.set(sendId, { ...send, state: decision.state });
     if (decision.call) calls.add(sendId);
     const attemptId = 'attemptId' in fact ? fact.attemptId : null;
-    const isNews = attemptId !== null && !send.namedAttempts.has(attemptId);
+    const isNews = attemptId !== null && !send.namedAttempts.has(attemptId) && !providerIds.has(attemptId);
     if (isNews && providerMessageId !== undefined) providerIds.set(attemptId, providerMessageId);
   }
-  const changed = [...stored.values()].filter((send) => send.state !== before.get(send.id));
-  await storeSends(sql, changed, before, providerIds);
+  const stateBefore = (id: string): SendState | undefined => before.get(id)?.state;
+  const changed = [...stored.values()].filter((send) => send.state !== stateBefore(send.id));
+  storeSends(sql, changed, stateBefore, providerIds);
   // An attempt that turns out not to have been sent may end the doubt about a send that was over already.
-  const ended = changed.filter(
-    ({ id, state }) =>
-      isSettled(state.phase) && (before.get(id)?.phase !== state.phase || before.get(id)?.attempts !== state.attempts),
-  );
-  await settleReplies(sql, [...new Set(ended.map(({ replyId }) => replyId))]);
+  const ended = changed.filter(({ id, state }) => {
+    const was = stateBefore(id);
+    return isSettled(state.phase) && (was?.phase !== state.phase || was.attempts !== state.attempts);
+  });
+  settleReplies(sql, ended, stored);
   return changed.map((send) => ({
     send,
-    before: before.get(send.id)?.phase ?? send.state.phase,
+    before: stateBefore(send.id)?.phase ?? send.state.phase,
     call: calls.has(send.id),
   }));
 }
 
 /** Sends and their attempts in one statement. */
-async function storeSends(
-  sql: Sql,
+function storeSends(
+  sql: Transaction,
   sends: readonly StoredSend[],
-  before: ReadonlyMap<string, SendState>,
+  stateBefore: (id: string) => SendState | undefined,
   providerIds: ReadonlyMap<string, string>,
-): Promise<void> {
+): void {
   if (sends.length === 0) return;
   const attempts = sends.flatMap((send) =>
     send.state.attempts
       .map((attempt, place) => ({ send, attempt, number: place + 1 }))
       .filter(({ attempt, number }) => {
-        const was = before.get(send.id)?.attempts[number - 1];
+        const was = stateBefore(send.id)?.attempts[number - 1];
         return was?.phase !== attempt.phase || providerIds.has(attempt.id);
       }),
   );
   const of = <Value>(pick: (send: StoredSend) => Value): Value[] => sends.map(pick);
   const ofAttempts = <Value>(pick: (row: (typeof attempts)[number]) => Value): Value[] => attempts.map(pick);
-  await sql.query(
+  sql.write(
     {
       name: 'store-sends',
       text: `WITH stored AS (
@@ -203,75 +244,62 @@ async function storeSends(
   );
 }
 
-interface ReplyRow {
-  reply_id: string;
-  workspace_id: string;
-  channel_id: string;
-  conversation_id: string;
-  turn_id: string | null;
-  kind: string;
-  phases: { phase: SendPhase; failure: string | null; attempts: AttemptState['phase'][] }[];
+/** A reply of which a send has just ended, with all its sends. */
+interface EndedReply {
+  readonly send: StoredSend;
+  readonly parts: readonly Part[];
 }
 
 /** Events and debits of replies of which a send has just ended. */
-async function settleReplies(sql: Sql, replyIds: readonly string[]): Promise<void> {
-  if (replyIds.length === 0) return;
-  const replies = await sql.query<ReplyRow>(
-    {
-      name: 'settle-replies',
-      text: `SELECT r.id AS reply_id, r.workspace_id, r.channel_id, r.conversation_id, r.turn_id, r.kind,
-                    (SELECT json_agg(json_build_object('phase', s.phase, 'failure', s.failure, 'attempts',
-                              coalesce((SELECT json_agg(a.phase) FROM attempts a WHERE a.send_id = s.id), '[]')))
-                     FROM sends s WHERE s.reply_id = r.id) AS phases
-             FROM replies r WHERE r.id = ANY($1::uuid[])`,
-    },
-    [replyIds],
-  );
-  const over = replies.filter(({ phases }) => phases.every(({ phase }) => isSettled(phase)));
-  await addToOutbox(
+function settleReplies(sql: Transaction, ended: readonly StoredSend[], stored: ReadonlyMap<string, StoredSend>): void {
+  const replies = [...new Map(ended.map((send) => [send.reply.id, send])).values()].map((send) => ({
+    send,
+    parts: [
+      partOf(send),
+      ...send.reply.otherParts.map((part) => {
+        const other = stored.get(part.id);
+        return other ? partOf(other) : part;
+      }),
+    ].toSorted((a, b) => a.part - b.part),
+  }));
+  const over = replies.filter(({ parts }) => parts.every(({ phase }) => isSettled(phase)));
+  addToOutbox(
     sql,
     over.map(replyEvent).filter((event) => event !== undefined),
   );
-  const unsent = over.filter(
-    ({ turn_id, phases }) =>
-      turn_id !== null &&
-      givesBackDebit(
-        phases.map(({ phase, attempts }) => ({
-          phase,
-          attempts: attempts.map((attempt) => ({ id: '', phase: attempt, startedAt: 0 })),
-        })),
-      ),
+  const unsent = over.flatMap(({ send: { reply }, parts }) =>
+    reply.turnId !== null && givesBackDebit(parts) ? [reply.turnId] : [],
   );
-  if (unsent.length > 0) {
-    await giveBackDebits(
-      sql,
-      unsent.map(({ turn_id }) => turn_id),
-    );
-  }
+  if (unsent.length > 0) giveBackDebits(sql, unsent);
 }
 
-function replyEvent(reply: ReplyRow): OutboxEvent | undefined {
-  const isAccepted = reply.phases.every(({ phase }) => phase === 'accepted');
-  const failure = reply.phases.find(({ phase }) => phase === 'failed');
+function partOf({ id, part, state: { phase, failure, attempts } }: StoredSend): Part {
+  return { id, part, phase, failure, attempts };
+}
+
+function replyEvent({ send, parts }: EndedReply): OutboxEvent | undefined {
+  const isAccepted = parts.every(({ phase }) => phase === 'accepted');
+  const failure = parts.find(({ phase }) => phase === 'failed');
   if (!isAccepted && !failure) return undefined;
   const type: EventType = isAccepted ? 'reply_accepted' : 'reply_failed';
-  const id = `${type}:${reply.reply_id}`;
+  const { reply, workspaceId, channelId, conversationId } = send;
+  const id = `${type}:${reply.id}`;
   return {
     id,
-    workspaceId: reply.workspace_id,
-    subject: eventSubject(type, reply.workspace_id, reply.channel_id, reply.conversation_id),
+    workspaceId,
+    subject: eventSubject(type, workspaceId, channelId, conversationId),
     payload: {
       id,
       type,
       occurredAt: new Date().toISOString(),
-      workspaceId: reply.workspace_id,
-      correlationId: reply.turn_id ?? reply.reply_id,
+      workspaceId,
+      correlationId: reply.turnId ?? reply.id,
       data: {
-        replyId: reply.reply_id,
-        conversationId: reply.conversation_id,
-        channelId: reply.channel_id,
+        replyId: reply.id,
+        conversationId,
+        channelId,
         kind: reply.kind,
-        turnId: reply.turn_id,
+        turnId: reply.turnId,
         ...(failure ? { failureCode: failure.failure ?? 'failed' } : {}),
       },
     },
@@ -279,8 +307,8 @@ function replyEvent(reply: ReplyRow): OutboxEvent | undefined {
 }
 
 /** One entry of −1 a turn, once, and only where +1 stands. */
-async function giveBackDebits(sql: Sql, turnIds: readonly (string | null)[]): Promise<void> {
-  await sql.query(
+function giveBackDebits(sql: Transaction, turnIds: readonly string[]): void {
+  sql.write(
     `WITH debit AS (
        SELECT workspace_id, month, channel_id, turn_id, gen.id
        FROM usage_entries JOIN unnest($1::uuid[], $2::uuid[]) AS gen(turn_id, id) USING (turn_id)

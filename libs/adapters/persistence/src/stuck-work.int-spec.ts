@@ -72,5 +72,16 @@ describe('findStuckWork', () => {
     ]);
     await database.query(`UPDATE channels SET send_hold_code = 'token_expired' WHERE id = $1`, [channel.channelId]);
     expect(await found()).toContainEqual({ kind: 'channel', id: channel.channelId, state: 'token_expired' });
+
+    await database.query(
+      `INSERT INTO index_versions (id, workspace_id, chatbot_id, engine, mapping, state, tries, due_at, error_code)
+       VALUES ($1, $2, $3, 'lancedb', 1, 'building', 3, now() + interval '1 minute', 'embedder_unavailable')`,
+      [newId(), channel.workspaceId, channel.chatbotId],
+    );
+    expect(await found()).toContainEqual({
+      kind: 'index',
+      id: channel.chatbotId,
+      state: 'building, embedder_unavailable',
+    });
   });
 });

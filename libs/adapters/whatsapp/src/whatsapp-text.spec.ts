@@ -157,6 +157,45 @@ describe('toWhatsAppText', () => {
     );
   });
 
+  it('makes the same of a line at the start, which it may not have to parse, and of one further down', () => {
+    const piece = fc.oneof(
+      fc.constantFrom(
+        'www.',
+        'a.b',
+        'http:',
+        '//x.y',
+        '@',
+        '1.',
+        '1)',
+        '- ',
+        '+',
+        '=',
+        ':',
+        '"',
+        "'",
+        '(c)',
+        '...',
+        '-',
+        '*',
+        '&amp;',
+      ),
+      fc.constantFrom(' ', '  ', '\t', '\u00A0', '\u2003', 'é', '😀', '¿', '€', '\uFEFF', '\u0085', '\u2028'),
+      fc.string({ unit: 'grapheme', maxLength: 3 }),
+      fc.stringMatching(/^[a-z]{1,6}$/),
+    );
+    fc.assert(
+      fc.property(fc.array(piece, { minLength: 1, maxLength: 12 }), (pieces) => {
+        const line = pieces.join('').replace(/[\n\r]/g, '');
+        fc.pre(line.trim() !== '' && !/^\s/.test(line));
+        const further = toWhatsAppText(`*c*\n\n${line}`);
+        for (const atStart of [toWhatsAppText(line), toWhatsAppText(`plain\n\n${line}`).replace(/^plain(\n\n)?/, '')]) {
+          expect(further).toBe(atStart === '' ? '_c_' : `_c_\n\n${atStart}`);
+        }
+      }),
+      { numRuns: 5_000 },
+    );
+  });
+
   it.each(['> ', '- ', '**', '*_', '[', '![', '1. ', '<div>'])(
     'takes %j nested as deep as a long answer can',
     (piece) => {

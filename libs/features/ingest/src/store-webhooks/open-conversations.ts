@@ -1,37 +1,39 @@
-import { newId, type Sql } from '@answerline/persistence';
+import { newId, type Sql, type Transaction } from '@answerline/persistence';
 import { type PlannedAddressChange, type PlannedMessage } from './plan-items.ts';
 import { resolveContacts, type ResolvedParty } from './resolve-contacts.ts';
 import { type PlacedMessage } from './store-messages.ts';
 
 /** Finds the conversation of each message, or begins it: one contact on one channel. */
 export async function openConversations(
-  sql: Sql,
+  sql: Transaction,
   messages: readonly PlannedMessage[],
   parties: readonly ResolvedParty[],
 ): Promise<PlacedMessage[]> {
   if (messages.length === 0) return [];
-  const wanted = new Map<string, { channelId: string; workspaceId: string; contactId: string }>();
+  const missing = new Map<string, { channelId: string; workspaceId: string; contactId: string }>();
+  const ids = new Map<string, string>();
   const keys = messages.map(({ channel }, place) => {
-    const contactId = parties[place]?.contactId ?? '';
+    const { contactId = '', conversationIds } = parties[place] ?? {};
     const key = `${channel.id} ${contactId}`;
-    wanted.set(key, { channelId: channel.id, workspaceId: channel.workspaceId, contactId });
+    const known = conversationIds?.get(channel.id);
+    if (known === undefined) missing.set(key, { channelId: channel.id, workspaceId: channel.workspaceId, contactId });
+    else ids.set(key, known);
     return key;
   });
-  const ids = await findConversations(sql, [...wanted.values()]);
-  const missing = [...wanted].filter(([key]) => !ids.has(key)).map(([, conversation]) => conversation);
-  if (missing.length > 0) {
-    await sql.query(
+  if (missing.size > 0) {
+    const begun = [...missing.values()];
+    sql.write(
       `INSERT INTO conversations (id, workspace_id, channel_id, contact_id)
        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[])
        ON CONFLICT (channel_id, contact_id) DO NOTHING`,
       [
-        missing.map(() => newId()),
-        missing.map(({ workspaceId }) => workspaceId),
-        missing.map(({ channelId }) => channelId),
-        missing.map(({ contactId }) => contactId),
+        begun.map(() => newId()),
+        begun.map(({ workspaceId }) => workspaceId),
+        begun.map(({ channelId }) => channelId),
+        begun.map(({ contactId }) => contactId),
       ],
     );
-    for (const [key, id] of await findConversations(sql, missing)) ids.set(key, id);
+    for (const [key, id] of await findConversations(sql, begun)) ids.set(key, id);
   }
   return messages.flatMap((message, place) => {
     const conversationId = ids.get(keys[place] ?? '');
@@ -56,7 +58,7 @@ async function findConversations(
 }
 
 /** New numbers and user ids: they become the contact's, and conversations that replied to the old one reply to the new one. */
-export async function changeAddresses(sql: Sql, changes: readonly PlannedAddressChange[]): Promise<void> {
+export async function changeAddresses(sql: Transaction, changes: readonly PlannedAddressChange[]): Promise<void> {
   if (changes.length === 0) return;
   const known = await sql.query<{ workspace_id: string; kind: string; value: string; id: string }>(
     `SELECT i.workspace_id, i.kind, i.value, i.id
@@ -75,7 +77,7 @@ export async function changeAddresses(sql: Sql, changes: readonly PlannedAddress
     );
     if (!old) continue;
     const [resolved] = await resolveContacts(sql, [party]);
-    await sql.query(
+    sql.write(
       `UPDATE conversations SET reply_to_identity_id = $1 WHERE workspace_id = $2 AND reply_to_identity_id = $3`,
       [resolved?.replyToIdentityId, party.workspaceId, old.id],
     );

@@ -1,4 +1,4 @@
-import { newId, type Sql } from '@answerline/persistence';
+import { newId, type Sql, type Transaction } from '@answerline/persistence';
 import { matchKey, type WebhookParty } from '@answerline/whatsapp';
 
 /** An address of a contact, verbatim; `matchKey` is the same for all spellings of one phone number. */
@@ -23,6 +23,8 @@ export interface Party {
 export interface ResolvedParty {
   readonly contactId: string;
   readonly replyToIdentityId: string;
+  /** Of the contact's conversations, by channel, those that were found along the way. */
+  readonly conversationIds: ReadonlyMap<string, string>;
 }
 
 interface IdentityRow {
@@ -32,6 +34,7 @@ interface IdentityRow {
   kind: Identity['kind'];
   value: string;
   match_key: string;
+  conversations?: { readonly id: string; readonly channelId: string }[] | null;
 }
 
 /** The addresses that Meta gave for a person, best one to reply to first. Parent ids only tell people apart. */
@@ -60,14 +63,20 @@ export function bsuidIdentity(value: string): Identity {
  * Finds the contact of each party, or makes one; the answers stand in the order of `parties`. When its addresses belong to
  * several contacts, the addresses move to the oldest of them: from now on it gets the messages. New spellings of a known
  * number are added as they are. Safe against another process that does the same at the same time.
+ *
+ * @param channelIds channels whose conversations to look for
  */
-export async function resolveContacts(sql: Sql, parties: readonly Party[]): Promise<ResolvedParty[]> {
+export async function resolveContacts(
+  sql: Transaction,
+  parties: readonly Party[],
+  channelIds: readonly string[] = [],
+): Promise<ResolvedParty[]> {
   if (parties.length === 0) return [];
-  const book = new AddressBook(await findIdentities(sql, parties));
+  const book = new AddressBook(await findIdentities(sql, parties, channelIds));
   if (parties.every((party) => book.knows(party))) return parties.map((party) => book.resolve(party));
 
   // Somebody is new here or has a new address: make sure that nobody else adds them meanwhile, and look again.
-  await sql.query(
+  sql.write(
     {
       name: 'lock-addresses',
       text: `SELECT pg_advisory_xact_lock(key)
@@ -75,13 +84,17 @@ export async function resolveContacts(sql: Sql, parties: readonly Party[]): Prom
     },
     [parties.flatMap((party) => party.identities.map((identity) => addressKey(party.workspaceId, identity)))],
   );
-  const current = new AddressBook(await findIdentities(sql, parties));
+  const current = new AddressBook(await findIdentities(sql, parties, channelIds));
   const resolved = parties.map((party) => current.resolve(party));
-  await current.save(sql);
+  current.save(sql);
   return resolved;
 }
 
-async function findIdentities(sql: Sql, parties: readonly Party[]): Promise<IdentityRow[]> {
+async function findIdentities(
+  sql: Sql,
+  parties: readonly Party[],
+  channelIds: readonly string[],
+): Promise<IdentityRow[]> {
   const wanted = new Map(
     parties.flatMap((party) =>
       party.identities.map((identity) => [addressKey(party.workspaceId, identity), { ...identity, party }] as const),
@@ -92,7 +105,9 @@ async function findIdentities(sql: Sql, parties: readonly Party[]): Promise<Iden
   return sql.query<IdentityRow>(
     {
       name: 'find-identities',
-      text: `SELECT i.id, i.workspace_id, i.contact_id, i.kind, i.value, i.match_key
+      text: `SELECT i.id, i.workspace_id, i.contact_id, i.kind, i.value, i.match_key,
+                    (SELECT json_agg(json_build_object('id', c.id, 'channelId', c.channel_id)) FROM conversations c
+                     WHERE c.channel_id = ANY($4::uuid[]) AND c.contact_id = i.contact_id) AS conversations
              FROM unnest($1::uuid[], $2::text[], $3::text[]) AS w(workspace_id, kind, match_key)
              JOIN contact_identities i USING (workspace_id, kind, match_key)
              ORDER BY i.contact_id, i.id`,
@@ -101,6 +116,7 @@ async function findIdentities(sql: Sql, parties: readonly Party[]): Promise<Iden
       list.map(({ party }) => party.workspaceId),
       list.map(({ kind }) => kind),
       list.map((identity) => identity.matchKey),
+      [...new Set(channelIds)],
     ],
   );
 }
@@ -113,9 +129,15 @@ class AddressBook {
   readonly #newContacts: { id: string; workspaceId: string; name: string | null; username: string | null }[] = [];
   readonly #newRows = new Map<string, IdentityRow>();
   readonly #moved = new Map<string, string>();
+  /** By contact, then channel. */
+  readonly #conversations = new Map<string, Map<string, string>>();
 
   constructor(rows: readonly IdentityRow[]) {
-    for (const row of rows) this.#add(row);
+    for (const row of rows) {
+      this.#add(row);
+      const ids = (row.conversations ?? []).map(({ id, channelId }) => [channelId, id] as const);
+      this.#conversations.set(row.contact_id, new Map(ids));
+    }
   }
 
   /** Whether each address of the party stands here as it is, and all belong to one contact. */
@@ -148,11 +170,12 @@ class AddressBook {
     }
     const replyTo = this.#exact(party, party.replyTo);
     if (!replyTo) throw new TypeError('A party must be written to at one of its identities.');
-    return { contactId, replyToIdentityId: replyTo.id };
+    const conversationIds = this.#conversations.get(contactId) ?? new Map<string, string>();
+    return { contactId, replyToIdentityId: replyTo.id, conversationIds };
   }
 
-  async save(sql: Sql): Promise<void> {
-    await sql.query(
+  save(sql: Transaction): void {
+    sql.write(
       `INSERT INTO contacts (id, workspace_id, name, username)
        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[])`,
       [
@@ -163,7 +186,7 @@ class AddressBook {
       ],
     );
     const added = [...this.#newRows.values()];
-    await sql.query(
+    sql.write(
       `INSERT INTO contact_identities (id, workspace_id, contact_id, kind, value, match_key)
        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[])`,
       [
@@ -177,7 +200,7 @@ class AddressBook {
     );
     const moved = [...this.#moved].filter(([id]) => !this.#newRows.has(id));
     if (moved.length === 0) return;
-    await sql.query(
+    sql.write(
       `UPDATE contact_identities AS i SET contact_id = v.contact_id
        FROM unnest($1::uuid[], $2::uuid[]) AS v(id, contact_id) WHERE i.id = v.id`,
       [moved.map(([id]) => id), moved.map(([, contactId]) => contactId)],

@@ -1,6 +1,5 @@
 import { eventSubject, type EventData, type EventType } from '@answerline/contracts';
 import { decideTurn, SERVICE_WINDOW_MS, type TurnVerdict } from '@answerline/conversation-rules';
-import { Transient } from '@answerline/errors';
 import {
   addToOutbox,
   newId,
@@ -9,6 +8,7 @@ import {
   type LockedConversation,
   type OutboxEvent,
   type Sql,
+  type Transaction,
 } from '@answerline/persistence';
 import { type PlannedMessage } from './plan-items.ts';
 import { type ResolvedParty } from './resolve-contacts.ts';
@@ -55,16 +55,18 @@ interface WaitingAmendment {
  * Inserts what is new, numbers what is to be answered, lets edits and revokes take effect, and leaves the events in the
  * outbox. The caller holds the locks of `conversations`; `now` is the database's clock under them.
  *
- * @throws Transient `message_inserted_meanwhile` when another process inserted one of them under another conversation
+ * When another process has inserted one of them meanwhile, under another conversation, the commit fails on {@link MESSAGE_KEY}.
+ *
+ * @param book what was known of them under these locks
  */
-export async function storeMessages(
-  sql: Sql,
+export function storeMessages(
+  sql: Transaction,
   now: number,
   conversations: Map<string, LockedConversation>,
   messages: readonly PlacedMessage[],
-): Promise<StoredMessages> {
+  book: MessageBook,
+): StoredMessages {
   if (messages.length === 0) return { stored: [], dueAts: [] };
-  const book = await MessageBook.load(sql, messages);
   const rows: NewRow[] = [];
   const events: OutboxEvent[] = [];
   const changed = new Set<string>();
@@ -84,13 +86,13 @@ export async function storeMessages(
     }
   }
 
-  await insertRows(sql, rows, now);
-  await storeAmendments(sql, book.amended());
-  await storeConversations(
+  insertRows(sql, rows, now);
+  storeAmendments(sql, book.amended());
+  storeConversations(
     sql,
     [...changed].map((id) => conversations.get(id)).filter((conversation) => conversation !== undefined),
   );
-  await addToOutbox(sql, events);
+  addToOutbox(sql, events);
   const dueAts = [...changed]
     .map((id) => conversations.get(id)?.state.dueAt)
     .filter((dueAt) => typeof dueAt === 'number');
@@ -177,17 +179,19 @@ function eventsOf(row: NewRow, before: LockedConversation, now: number, verdict:
 }
 
 /** The messages that are known, in the table or in this batch, and what edits and revokes do to them. */
-class MessageBook {
+export class MessageBook {
   readonly #known = new Map<string, KnownMessage>();
   readonly #waiting = new Map<string, WaitingAmendment[]>();
   readonly #amended = new Map<string, { text: string | null; editedAt: number | null; revokedAt: number | null }>();
   readonly #rows = new Map<string, NewRow>();
 
-  static async load(sql: Sql, messages: readonly PlacedMessage[]): Promise<MessageBook> {
+  /** Reads what is known of messages. Only under the locks of their conversations: an original and its edit may meet. */
+  static async load(sql: Sql, messages: readonly PlannedMessage[]): Promise<MessageBook> {
     const book = new MessageBook();
-    const channelIds = [...new Set(messages.map(({ message }) => message.channel.id))];
-    const ids = new Set(messages.map(({ message }) => message.providerMessageId));
-    for (const { message } of messages) if (message.amends) ids.add(message.amends.messageId);
+    if (messages.length === 0) return book;
+    const channelIds = [...new Set(messages.map(({ channel }) => channel.id))];
+    const ids = new Set(messages.map(({ providerMessageId }) => providerMessageId));
+    for (const { amends } of messages) if (amends) ids.add(amends.messageId);
     const rows = await sql.query<{
       id: string;
       channel_id: string;
@@ -288,10 +292,13 @@ class MessageBook {
 
 const key = (channelId: string, providerMessageId: string): string => `${channelId} ${providerMessageId}`;
 
-async function insertRows(sql: Sql, rows: readonly NewRow[], now: number): Promise<void> {
+/** A message is there once: (channel, Meta's id). */
+export const MESSAGE_KEY = 'messages_provider_uq';
+
+function insertRows(sql: Transaction, rows: readonly NewRow[], now: number): void {
   if (rows.length === 0) return;
   const of = <Value>(pick: (row: NewRow) => Value): Value[] => rows.map(pick);
-  const inserted = await sql.query(
+  sql.write(
     {
       name: 'insert-messages',
       text: `INSERT INTO messages (id, workspace_id, channel_id, conversation_id, number, history_reason, direction, author, type,
@@ -306,9 +313,7 @@ async function insertRows(sql: Sql, rows: readonly NewRow[], now: number): Promi
                          $17::float8[], $18::text[], $20::json[])
                AS v(id, workspace_id, channel_id, conversation_id, number, history_reason, direction, author, type, text,
                     provider_message_id, context_message_id, amends_message_id, sent_at, place, edited_at, revoked_at,
-                    media_state, raw)
-             ON CONFLICT (channel_id, provider_message_id) DO NOTHING
-             RETURNING id`,
+                    media_state, raw)`,
     },
     [
       of(({ id }) => id),
@@ -333,18 +338,14 @@ async function insertRows(sql: Sql, rows: readonly NewRow[], now: number): Promi
       of(({ placed }) => JSON.stringify(placed.message.raw)),
     ],
   );
-  // Numbers were given for all of them: if one was there already, somebody else is storing it in this moment.
-  if (inserted.length !== rows.length) {
-    throw new Transient('message_inserted_meanwhile', 'A message was stored by another process at the same time.');
-  }
 }
 
-async function storeAmendments(
-  sql: Sql,
+function storeAmendments(
+  sql: Transaction,
   amendments: readonly { id: string; text: string | null; editedAt: number | null; revokedAt: number | null }[],
-): Promise<void> {
+): void {
   if (amendments.length === 0) return;
-  await sql.query(
+  sql.write(
     `UPDATE messages AS m
      SET text = CASE WHEN v.edited_at IS NULL THEN m.text ELSE v.text END,
          edited_at = coalesce(${timestamp('v.edited_at')}, m.edited_at),

@@ -1,11 +1,13 @@
 import { type Delivery as DeliveryState, type SendFact } from '@answerline/conversation-rules';
 import {
   applySendFacts,
+  lockSends,
   newId,
   timestamp,
   type SendChange,
   type SendFactEntry,
   type Sql,
+  type Transaction,
 } from '@answerline/persistence';
 import { classifyGraphError } from '@answerline/whatsapp';
 import { type PlannedStatus } from './plan-items.ts';
@@ -66,24 +68,44 @@ export async function findStatusTargets(
 
 /**
  * Keeps each status once (ids, state and pricing only) and lets the new ones take effect. The caller holds the locks of the
- * targets' conversations. Statuses without a target stay unmatched until the answer of their call names their message.
+ * targets' conversations, or has asked for them before. Statuses without a target stay unmatched until the answer of their
+ * call names their message.
  */
 export async function storeStatuses(
-  sql: Sql,
-  now: number,
+  sql: Transaction,
   statuses: readonly PlannedStatus[],
   targets: ReadonlyMap<PlannedStatus, StatusTarget>,
 ): Promise<{ stored: readonly PlannedStatus[]; sends: SendChange[] }> {
   if (statuses.length === 0) return { stored: [], sends: [] };
   const unique = [...new Map(statuses.map((status) => [`${status.channel.id} ${status.dedupeKey}`, status])).values()];
-  const of = <Value>(pick: (status: PlannedStatus) => Value): Value[] => unique.map(pick);
+  const [sends, fresh] = await Promise.all([
+    lockSends(
+      sql,
+      [...targets.values()].map(({ sendId }) => sendId),
+    ),
+    insertStatuses(sql, unique, targets),
+  ]);
+  const entries = fresh.flatMap((status) => {
+    const target = targets.get(status);
+    return target && KNOWN.has(status.item.status) ? [entryOf(status, target)] : [];
+  });
+  return { stored: fresh, sends: await applySendFacts(sql, entries, sends) };
+}
+
+/** Those that were not there yet. */
+async function insertStatuses(
+  sql: Sql,
+  statuses: readonly PlannedStatus[],
+  targets: ReadonlyMap<PlannedStatus, StatusTarget>,
+): Promise<PlannedStatus[]> {
+  const of = <Value>(pick: (status: PlannedStatus) => Value): Value[] => statuses.map(pick);
   const inserted = await sql.query<{ channel_id: string; dedupe_key: string }>(
     {
       name: 'insert-statuses',
       text: `INSERT INTO statuses (id, workspace_id, channel_id, send_id, attempt_id, provider_message_id, dedupe_key, status,
                                    failure_code, pricing, at, received_at)
              SELECT v.id, v.workspace_id, v.channel_id, v.send_id, v.attempt_id, v.provider_message_id, v.dedupe_key, v.status,
-                    v.failure_code, v.pricing, ${timestamp('v.at')}, ${timestamp('$12::float8')}
+                    v.failure_code, v.pricing, coalesce(${timestamp('v.at')}, clock_timestamp()), clock_timestamp()
              FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
                          $9::text[], $10::jsonb[], $11::float8[])
                AS v(id, workspace_id, channel_id, send_id, attempt_id, provider_message_id, dedupe_key, status, failure_code,
@@ -102,20 +124,11 @@ export async function storeStatuses(
       of(({ item }) => item.status),
       of(({ item }) => failureCode(item)),
       of(({ item }) => (item.pricing === undefined ? null : JSON.stringify(item.pricing))),
-      of(({ item }) => item.at?.getTime() ?? now),
-      now,
+      of(({ item }) => item.at?.getTime() ?? null),
     ],
   );
   const isNew = new Set(inserted.map((row) => `${row.channel_id} ${row.dedupe_key}`));
-  const fresh = unique.filter(({ channel, dedupeKey }) => isNew.has(`${channel.id} ${dedupeKey}`));
-  const sends = await applySendFacts(
-    sql,
-    fresh.flatMap((status) => {
-      const target = targets.get(status);
-      return target && KNOWN.has(status.item.status) ? [entryOf(status, target)] : [];
-    }),
-  );
-  return { stored: fresh, sends };
+  return statuses.filter(({ channel, dedupeKey }) => isNew.has(`${channel.id} ${dedupeKey}`));
 }
 
 function entryOf({ item }: PlannedStatus, { sendId, attemptId }: StatusTarget): SendFactEntry {

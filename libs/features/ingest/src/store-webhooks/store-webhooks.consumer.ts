@@ -1,10 +1,15 @@
 import { type Logger } from '@answerline/logging';
-import { type MessageBus, type RunningConsumer } from '@answerline/messaging';
+import { type Delivery, type MessageBus, type RunningConsumer } from '@answerline/messaging';
 import { type Database } from '@answerline/persistence';
 import { StoreWebhooks, type StoreResult } from './store-webhooks.ts';
 
 /** Bodies of one transaction. More would hold the locks of too many conversations at once. */
 const BATCH_SIZE = 50;
+/**
+ * Statuses wait for each other this long, because each batch costs a commit and seven statements, and a turn has three of them
+ * a few ms apart. They only say how far a reply came; what waits for one, behind a call whose answer was lost, waits for more.
+ */
+const STATUSES_WAIT_MS = 100;
 
 /** The door of {@link StoreWebhooks}: the consumer `ingest` of the stream WEBHOOKS, and the doorbells after each commit. */
 export function consumeWebhooks(bus: MessageBus, database: Database, logger: Logger): Promise<RunningConsumer> {
@@ -17,10 +22,17 @@ export function consumeWebhooks(bus: MessageBus, database: Database, logger: Log
     concurrency: 1,
     // Messages of a contact must not overtake those that a killed ingest had begun to store.
     ordered: true,
+    patience: { has: isOnlyStatuses, forMs: STATUSES_WAIT_MS },
     handle: async (deliveries) => ring(bus, await storeWebhooks.execute(deliveries)),
     dependenciesUp: () => database.isUp(),
     logger,
   });
+}
+
+/** By a look at the bytes; where it is wrong, a body waits that need not, or the other way round. */
+function isOnlyStatuses({ data }: Delivery): boolean {
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  return bytes.includes('"statuses":') && !bytes.includes('"messages":');
 }
 
 function ring(bus: MessageBus, { turnsDueInMs, sendsMoved, hasEvents }: StoreResult): void {

@@ -2,8 +2,14 @@ import { createHash } from 'node:crypto';
 import { webhookSubject } from '@answerline/contracts';
 import { createLogger } from '@answerline/logging';
 import { type Delivery } from '@answerline/messaging';
-import { Database, migrateDatabase } from '@answerline/persistence';
-import { createTestDatabase, seedChannel, type SeededChannel, type TestDatabase } from '@answerline/testing';
+import { Database, migrateDatabase, newId } from '@answerline/persistence';
+import {
+  createTestDatabase,
+  eventually,
+  seedChannel,
+  type SeededChannel,
+  type TestDatabase,
+} from '@answerline/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { StoreWebhooks } from './store-webhooks.ts';
 
@@ -114,6 +120,34 @@ describe('storing messages', () => {
     expect((await conversations()).map((row) => row['inbound_seq'])).toEqual([1, 1]);
     expect((await events()).filter(({ payload }) => payload.type === 'message_received')).toHaveLength(2);
     expect(await verdicts()).toEqual(['stored', 'stored', 'repeated']);
+  });
+
+  it('leaves a message to the other process that is storing it in this moment, and finds it there afterwards', async () => {
+    const message = text('15550001', 'once');
+    const isInserted = Promise.withResolvers<void>();
+    const isWaitedFor = Promise.withResolvers<void>();
+    const other = database.transaction(async (sql) => {
+      await sql.query(
+        `INSERT INTO messages (id, workspace_id, channel_id, direction, author, type, provider_message_id, sent_at, place, received_at, raw)
+         VALUES ($1, $2, $3, 'inbound', 'contact', 'text', $4, now(), 0, now(), '{}')`,
+        [newId(), channel.workspaceId, channel.channelId, message.id],
+      );
+      isInserted.resolve();
+      await isWaitedFor.promise;
+    });
+    await isInserted.promise;
+    const stored = store(body([message]));
+    const refused = expect(stored).rejects.toMatchObject({ kind: 'transient', code: 'message_inserted_meanwhile' });
+    const waiting = `SELECT FROM pg_stat_activity WHERE application_name = 'ingest-spec' AND wait_event = 'transactionid'`;
+    await eventually(async () => (await database.query(waiting)).length > 0, { what: 'one waits for the other' });
+    isWaitedFor.resolve();
+    await other;
+    await refused;
+    expect(await conversations()).toEqual([]);
+    expect(await verdicts()).toEqual([]);
+    await store(body([message]));
+    expect(await conversations()).toMatchObject([{ inbound_seq: 0 }]);
+    expect(await verdicts()).toEqual(['repeated']);
   });
 
   it('keeps the raw JSON as it came, odd characters and unknown fields included', async () => {

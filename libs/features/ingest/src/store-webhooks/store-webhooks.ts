@@ -1,14 +1,14 @@
-import { toAppError } from '@answerline/errors';
+import { toAppError, Transient } from '@answerline/errors';
 import { type Logger } from '@answerline/logging';
 import { type Delivery } from '@answerline/messaging';
-import { type Database, lockConversations, type Sql } from '@answerline/persistence';
+import { type Database, lockConversations, type Transaction } from '@answerline/persistence';
 import { type WebhookItem } from '@answerline/whatsapp';
 import { channelKey, findChannels, type Channels } from './find-channels.ts';
 import { changeAddresses, openConversations } from './open-conversations.ts';
 import { planItem, type PlannedAddressChange, type PlannedMessage, type PlannedStatus } from './plan-items.ts';
 import { readDelivery, type WebhookBody } from './read-delivery.ts';
 import { resolveContacts } from './resolve-contacts.ts';
-import { storeMessages } from './store-messages.ts';
+import { MESSAGE_KEY, MessageBook, storeMessages } from './store-messages.ts';
 import { findStatusTargets, storeStatuses } from './store-statuses.ts';
 import { storeUnparsed } from './store-unparsed.ts';
 import { addTally, newTally, tallyStored, writeLog, type Tally } from './tally.ts';
@@ -53,9 +53,9 @@ export class StoreWebhooks {
     const entries = bodies.flatMap((body) => body.items.map((item) => ({ body, item })));
     const tallies = new Map(bodies.map((body) => [body, newTally()]));
     try {
-      return await this.#database.transaction(async (sql) => {
+      return await this.#transaction(async (sql) => {
         const result = await this.#store(sql, entries, tallies);
-        await writeLog(sql, tallies);
+        writeLog(sql, tallies);
         return result;
       });
     } catch (error) {
@@ -75,9 +75,7 @@ export class StoreWebhooks {
     for (const item of body.items) {
       const attempt = newTally();
       try {
-        results.push(
-          await this.#database.transaction((sql) => this.#store(sql, [{ body, item }], new Map([[body, attempt]]))),
-        );
+        results.push(await this.#transaction((sql) => this.#store(sql, [{ body, item }], new Map([[body, attempt]]))));
         addTally(tally, attempt);
       } catch (error) {
         if (toAppError(error).kind === 'transient') throw error;
@@ -85,7 +83,7 @@ export class StoreWebhooks {
         tally[await this.#database.transaction((sql) => storeUnparsed(sql, body, item))] += 1;
       }
     }
-    await this.#database.transaction((sql) => writeLog(sql, new Map([[body, tally]])));
+    await this.#database.transaction(async (sql) => writeLog(sql, new Map([[body, tally]])));
     return {
       turnsDueInMs: results.flatMap(({ turnsDueInMs }) => turnsDueInMs),
       sendsMoved: results.some(({ sendsMoved }) => sendsMoved),
@@ -93,25 +91,49 @@ export class StoreWebhooks {
     };
   }
 
-  async #store(sql: Sql, entries: readonly Entry[], tallies: ReadonlyMap<WebhookBody, Tally>): Promise<StoreResult> {
+  /** @throws Transient `message_inserted_meanwhile` when another process stored one of the messages at the same time */
+  async #transaction(work: (sql: Transaction) => Promise<StoreResult>): Promise<StoreResult> {
+    try {
+      return await this.#database.transaction(work);
+    } catch (error) {
+      if (!(error instanceof Error && 'constraint' in error && error.constraint === MESSAGE_KEY)) throw error;
+      throw new Transient('message_inserted_meanwhile', 'A message was stored by another process at the same time.', {
+        cause: error,
+      });
+    }
+  }
+
+  /** What does not depend on an answer goes along with what does: a batch is four round trips, the commit included. */
+  async #store(
+    sql: Transaction,
+    entries: readonly Entry[],
+    tallies: ReadonlyMap<WebhookBody, Tally>,
+  ): Promise<StoreResult> {
     const channels = await findChannels(sql, entries);
     const plan = planEntries(entries, channels, tallies);
     const messages = [...plan.messages.keys()];
     const statuses = [...plan.statuses.keys()];
 
-    const parties = await resolveContacts(
-      sql,
-      messages.map(({ party }) => party),
-    );
+    const [parties, targets] = await Promise.all([
+      resolveContacts(
+        sql,
+        messages.map(({ party }) => party),
+        messages.map(({ channel }) => channel.id),
+      ),
+      findStatusTargets(sql, statuses),
+    ]);
     await changeAddresses(sql, plan.addressChanges);
     const placed = await openConversations(sql, messages, parties);
-    const targets = await findStatusTargets(sql, statuses);
-    const { now, conversations } = await lockConversations(sql, [
-      ...placed.map(({ conversationId }) => conversationId),
-      ...[...targets.values()].map(({ conversationId }) => conversationId),
+    // In this order: what is read and locked behind the conversations is read and locked under their locks.
+    const [{ now, conversations }, book, storedStatuses] = await Promise.all([
+      lockConversations(sql, [
+        ...placed.map(({ conversationId }) => conversationId),
+        ...[...targets.values()].map(({ conversationId }) => conversationId),
+      ]),
+      MessageBook.load(sql, messages),
+      storeStatuses(sql, statuses, targets),
     ]);
-    const storedMessages = await storeMessages(sql, now, conversations, placed);
-    const storedStatuses = await storeStatuses(sql, now, statuses, targets);
+    const storedMessages = storeMessages(sql, now, conversations, placed, book);
 
     tallyStored(plan.messages, storedMessages.stored);
     tallyStored(plan.statuses, storedStatuses.stored);

@@ -1,4 +1,4 @@
-import { newId, type Sql } from '@answerline/persistence';
+import { newId, type Transaction } from '@answerline/persistence';
 import { type WebhookBody } from './read-delivery.ts';
 
 /** What became of the items of one body. */
@@ -38,10 +38,10 @@ export function verdictOf(tally: Tally): Verdict {
 }
 
 /** One row a delivery in the webhook log. */
-export async function writeLog(sql: Sql, tallies: ReadonlyMap<WebhookBody, Tally>): Promise<void> {
+export function writeLog(sql: Transaction, tallies: ReadonlyMap<WebhookBody, Tally>): void {
   const rows = [...tallies].map(([body, tally]) => ({ body, tally }));
   const of = <Value>(pick: (row: (typeof rows)[number]) => Value): Value[] => rows.map(pick);
-  await sql.query(
+  sql.write(
     {
       name: 'write-webhook-log',
       // The key may have been removed since the gateway took the delivery.

@@ -40,7 +40,7 @@ beforeEach(() => {
 
 async function leave(count: number): Promise<string[]> {
   const ids = Array.from({ length: count }, () => `message_received:${newId()}`);
-  await database.transaction((sql) =>
+  await database.transaction(async (sql) =>
     addToOutbox(
       sql,
       ids.map((id) => ({
@@ -73,13 +73,13 @@ describe('the relay of events', () => {
     const id = `message_received:${newId()}`;
     const event = { id, workspaceId, subject: `events.message_received.${workspaceId}.a.b`, payload: {} };
     const failing = database.transaction(async (sql) => {
-      await addToOutbox(sql, [event]);
+      addToOutbox(sql, [event]);
+      await sql.query('SELECT FROM outbox');
       throw new Error('rolled back');
     });
     await expect(failing).rejects.toThrow('rolled back');
     expect(await left()).toBe(0);
-    await addToOutbox(database, [event]);
-    await addToOutbox(database, [event]);
+    for (let time = 0; time < 2; time += 1) await database.transaction(async (sql) => addToOutbox(sql, [event]));
     expect(await left()).toBe(1);
     await new OutboxRelay(database, publish).relayBatch();
   });

@@ -8,7 +8,7 @@ const BATCH_SIZE = 200;
 /** An event whose doorbell was lost waits this long at most. */
 const SWEEP_EVERY_MS = 1_000;
 /** Events that come this close together go out in one transaction. Ticks and subscribers do not notice. */
-const GATHER_MS = 20;
+const GATHER_MS = 50;
 
 /** Publishes the outbox on the stream EVENTS: moments after the doorbell `outbox` rings, else at the next sweep. */
 export function relayEvents(

@@ -1,5 +1,13 @@
 import { decideSend, type SendFact } from '@answerline/conversation-rules';
-import { applySendFacts, ms, newId, timestamp, type Database, type Sql } from '@answerline/persistence';
+import {
+  applySendFacts,
+  ms,
+  newId,
+  timestamp,
+  type Database,
+  type Sql,
+  type Transaction,
+} from '@answerline/persistence';
 import { type WhatsAppIdentity } from '@answerline/whatsapp';
 import { PACE_LOOKAHEAD_MS, takeFromBudget } from './pace.ts';
 
@@ -163,14 +171,14 @@ function pace(rows: readonly CandidateRow[]): {
  * all of a number whose budget another process has taken from.
  */
 async function startAttempts(
-  sql: Sql,
+  sql: Transaction,
   rows: readonly CandidateRow[],
   paces: ReadonlyMap<string, ChannelPace>,
 ): Promise<ClaimedSend[]> {
   if (rows.length === 0) return [];
   const channels = [...paces];
   const attemptIds = new Map(rows.map((row) => [row.id, newId()]));
-  const started = await sql.query<{ id: string; number: number }>(
+  const started = await sql.last<{ id: string; number: number }>(
     {
       name: 'start-attempts',
       text: `WITH paced AS (

@@ -3,6 +3,7 @@ import {
   applySendFacts,
   databaseNow,
   lockConversations,
+  lockSends,
   type Database,
   type SendChange,
   type SendFactEntry,
@@ -25,21 +26,28 @@ export interface CallResult {
  */
 export async function storeOutcomes(database: Database, results: readonly CallResult[]): Promise<SendChange[]> {
   return database.transaction(async (sql) => {
-    const { now } = await lockConversations(
-      sql,
-      results.map(({ send }) => send.conversationId),
-    );
-    const changes = await applySendFacts(
-      sql,
-      results.map((result) => entryOf(result, now)),
-    );
-    const renewed = await holdChannels(sql, results);
-    const late = await takeUnmatchedStatuses(sql, results);
-    const moreChanges = await applySendFacts(sql, [
-      ...renewed.map(({ send }): SendFactEntry => ({ sendId: send.id, fact: { type: 'reconnected', now } })),
-      ...late,
+    // The conversations are locked first, as everywhere.
+    const [{ now }, sends, late] = await Promise.all([
+      lockConversations(
+        sql,
+        results.map(({ send }) => send.conversationId),
+      ),
+      lockSends(
+        sql,
+        results.map(({ send }) => send.id),
+      ),
+      takeUnmatchedStatuses(sql, results),
     ]);
-    return [...changes, ...moreChanges];
+    const renewed = await holdChannels(sql, results);
+    return applySendFacts(
+      sql,
+      [
+        ...results.map((result) => entryOf(result, now)),
+        ...renewed.map(({ send }): SendFactEntry => ({ sendId: send.id, fact: { type: 'reconnected', now } })),
+        ...late,
+      ],
+      sends,
+    );
   });
 }
 
