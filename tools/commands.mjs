@@ -8,8 +8,9 @@ const build = { title: 'Building', ...nx('run-many', '-t', 'build', '--output-st
 const tool = (file, args = []) => ({ args: [source, quiet, file, ...args] });
 const jest = (projects, args) => tool('tools/run-tests.ts', [projects, ...args]);
 
-// Its files mostly wait, each for processes of its own; one after the other they would take twice as long.
-const chaos = (args) => jest('chaos', ['--maxWorkers=2', ...args]);
+// Files that mostly wait, each for processes of its own; one after the other they would take twice as long.
+const two = '--maxWorkers=2';
+const chaos = (args) => jest('chaos', [two, ...args]);
 
 // Each file starts an Elasticsearch of its own, and two would take the machine from each other.
 const elasticsearch = (args) => jest('elasticsearch', ['--runInBand', ...args]);
@@ -36,7 +37,7 @@ export const commands = {
   build: () => [build],
   check: () => check,
   format: () => [{ args: ['node_modules/prettier/bin/prettier.cjs', '--write', '--log-level=warn', '.'] }],
-  test: (args) => [build, jest('unit,integration', args)],
+  test: (args) => [build, jest('unit,integration', [two, ...args])],
   'test:unit': (args) => [jest('unit', args)],
   'test:browser': (args) => [tool('tools/require-chromium.ts'), build, jest('browser', args)],
   'test:clients': (args) => [tool('tools/require-python.ts'), build, jest('clients', args)],

@@ -6,6 +6,12 @@ import { type SendReply } from './send-reply.ts';
 /** Graph calls of one process at once. Each takes about 0.2 s at Meta, so this serves a few numbers at their full rate. */
 const CONCURRENCY = 64;
 
+/**
+ * A timer counts whole milliseconds and may end up to one early. Who asks too early for a number's budget is passed over, and would come
+ * back with the sweep only.
+ */
+const EARLY_MS = 1;
+
 /** The door of {@link SendReply}: due sends, prompted by the doorbell `send`. */
 export function workOnSends(
   bus: MessageBus,
@@ -19,7 +25,7 @@ export function workOnSends(
       const { jobs, retryInMs } = await sendReply.claim(limit);
       if (retryInMs !== null) {
         clearTimeout(pacing);
-        pacing = setTimeout(() => loop.ring(), retryInMs);
+        pacing = setTimeout(() => loop.ring(), Math.ceil(retryInMs) + EARLY_MS);
       }
       return jobs;
     },
