@@ -128,7 +128,7 @@ await Workplace.use(async (workplace) => {
   await database.query('UPDATE chatbots SET quiet_ms = $1, quiet_max_ms = $2', [defaultQuietMs, defaultQuietMaxMs]);
   if (slowModel) {
     await product.stop();
-    product.configure({ OPENAI_BASE_URL: slowModel.url });
+    product.configure({ OPENAI_BASE_URL: slowModel.url, EMBEDDING_BASE_URL: model?.url ?? '' });
     await product.startStandalone();
   }
   const quietTurns = await customers.writeSteadily(quietPerSecond, seconds);

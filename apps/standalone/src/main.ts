@@ -30,7 +30,7 @@ import { GraphClient } from '@answerline/whatsapp';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { ensureDemo } from './demo.ts';
+import { ensureDemo, waitingLine } from './demo.ts';
 import { startMissingServices } from './embedded-parts.ts';
 import { withGeneratedSecrets } from './generated-secrets.ts';
 
@@ -119,9 +119,15 @@ async function start(starting: StartingProcess): Promise<void> {
   await listenOn('PORT', () => app.listen(config.PORT, config.HOST));
 
   const localUrl = `http://127.0.0.1:${String(config.PORT)}`;
+  let waitsFor: string | null = null;
   if (sandbox) {
     const operatorKey = config.OPERATOR_KEY.reveal();
-    await ensureDemo({ baseUrl: localUrl, sandboxUrl: sandbox.url, operatorKey, file: join(dataDir, 'demo.json') });
+    waitsFor = await ensureDemo({
+      baseUrl: localUrl,
+      sandboxUrl: sandbox.url,
+      operatorKey,
+      file: join(dataDir, 'demo.json'),
+    });
   }
   say('');
   say('Answerline ready');
@@ -133,6 +139,7 @@ async function start(starting: StartingProcess): Promise<void> {
     `  API      ${gateway.publicUrl}/api/docs   ${sandbox ? 'try it with the apiKey out of the file below' : ''}`.trimEnd(),
   );
   if (sandbox) say(`  Keys     ${join(dataDir, 'demo.json')}`);
+  if (waitsFor !== null) say(waitingLine(waitsFor));
   say(`Everything is kept in ${dataDir}. Stop with Ctrl-C.`);
   starting.onStop('terminal', () => say('Stopping …'));
 }

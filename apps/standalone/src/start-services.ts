@@ -6,7 +6,7 @@ import { runProcess, type StartingProcess } from '@answerline/lifecycle';
 import { closeOperatorConnections } from '@answerline/outbound-http';
 import { migrateDatabase } from '@answerline/persistence';
 import { checkedStart, commonSettings } from '@answerline/process-parts';
-import { ensureDemo } from './demo.ts';
+import { ensureDemo, waitingLine } from './demo.ts';
 import { startMissingServices } from './embedded-parts.ts';
 import { withGeneratedSecrets } from './generated-secrets.ts';
 import { supervise } from './supervise.ts';
@@ -67,7 +67,9 @@ async function start(starting: StartingProcess): Promise<void> {
   const makeDemo = async (): Promise<void> => {
     if (!hasSandbox || !gatewayIsUp) return;
     const operatorKey = config.OPERATOR_KEY.reveal();
-    await ensureDemo({ baseUrl: urlOf('gateway'), sandboxUrl, operatorKey, file: join(dataDir, 'demo.json') });
+    const file = join(dataDir, 'demo.json');
+    const waitsFor = await ensureDemo({ baseUrl: urlOf('gateway'), sandboxUrl, operatorKey, file });
+    if (waitsFor !== null) say(waitingLine(waitsFor));
   };
   if (hasSandbox) {
     const sandbox = supervise({
