@@ -1,3 +1,5 @@
+import { createRandom } from '../libs/testing/src/seeded-random.ts';
+
 /** A knowledge base of made-up products, the same in every run. */
 export interface Knowledge {
   /** Markdown documents; each heading is one passage. */
@@ -27,7 +29,7 @@ const topics = [
 
 /** @param passages a multiple of 10 */
 export function makeKnowledge(passages: number): Knowledge {
-  const random = seededRandom(7);
+  const { next: random } = createRandom(7);
   const pick = <Value>(values: readonly Value[], skew = 1): Value =>
     values[Math.floor(random() ** skew * values.length)]!;
   const vocabulary = Array.from({ length: vocabularySize }, () => madeUpWord(pick));
@@ -72,15 +74,4 @@ const syllables = [
 
 function madeUpWord(pick: (values: readonly string[]) => string): string {
   return pick(syllables) + pick(syllables) + pick(syllables);
-}
-
-/** Mulberry32: small, and the same on every machine. */
-export function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -2,28 +2,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import {
   eventually,
   groundedReply,
+  type PromptMessage,
   startStubOpenAi,
   startTestElasticsearch,
-  type StubBehaviour,
   type StubOpenAi,
-  type StubRequest,
   type TestElasticsearch,
 } from '@answerline/testing';
 import { afterAll } from '@jest/globals';
 import { testKills } from './chaos/kill-test.ts';
-import { createRandom, type Random } from './chaos/random.ts';
 
 /** A model that takes its time, and fails now and then. */
-const SLOWEST_MS = 3_000;
-const FAILURE_SHARE = 0.05;
-const failures: readonly StubBehaviour[] = [
-  { status: 429, headers: { 'retry-after': '1' } },
-  { status: 500 },
-  { fault: 'cut_connection' },
-  { fault: 'cut_answer' },
-  { fault: 'not_json' },
-  { text: '' },
-];
+const chance = { maxDelayMs: 3_000, failureShare: 0.05 };
 /** Long enough for turns to meet it. The start after it takes 8 to 20 s. */
 const AWAY_MS = 2_000;
 
@@ -35,24 +24,18 @@ afterAll(async () => {
 }, 60_000);
 
 /** Answers only what is asked now, so that the answer tells exactly which messages the turn had. */
-function replyOf({ body: { messages = [] } }: StubRequest): string {
+function replyToLast(messages: readonly PromptMessage[]): string {
   const last = messages.findLast(({ role }) => role === 'user');
   const followUp = /<message-[0-9a-f]+>\n([\s\S]*?)\n<\/message-/.exec(last?.content ?? '')?.[1];
   return followUp ?? groundedReply(last ? [last] : []);
 }
 
-function behaviourBy(random: Random): (request: StubRequest) => StubBehaviour {
-  return (request) => {
-    const delayMs = random.between(0, SLOWEST_MS);
-    const failure = random.next() < FAILURE_SHARE ? random.pick(failures) : undefined;
-    return { text: replyOf(request), ...failure, delayMs };
-  };
-}
-
 testKills('answers every message once, in order, with a model that is slow and fails, on Elasticsearch', {
   settings: async (seed) => {
-    [elasticsearch, stub] = await Promise.all([startTestElasticsearch(), startStubOpenAi()]);
-    stub.behave(behaviourBy(createRandom(seed)));
+    [elasticsearch, stub] = await Promise.all([
+      startTestElasticsearch(),
+      startStubOpenAi({ reply: replyToLast, chance: { seed, ...chance } }),
+    ]);
     return { ELASTICSEARCH_URL: elasticsearch.url, OPENAI_BASE_URL: stub.url, CHAT_MODEL: 'stub-chat' };
   },
   misfortune: async (watch) => {

@@ -6,7 +6,7 @@ import {
   type KnowledgeQuery,
 } from '@answerline/knowledge-index';
 import { formatted, percentile } from '../figures.ts';
-import { seededRandom } from '../knowledge.ts';
+import { createRandom } from '../../libs/testing/src/seeded-random.ts';
 import { bootstrap } from './bootstrap.ts';
 import type { CachedVectors } from './cached-vectors.ts';
 import type { DataSet, Question } from './data-set.ts';
@@ -132,7 +132,7 @@ function printScores(scored: readonly Scored[], seed: number): void {
     ['', ...metricNames],
     ...scored.map(({ engine, system, values }) => [
       `${engine}, ${system}`,
-      ...metricNames.map((metric) => shareWithInterval(bootstrap(values[metric], seededRandom(seed)))),
+      ...metricNames.map((metric) => shareWithInterval(bootstrap(values[metric], createRandom(seed).next))),
     ]),
   ]);
 }
@@ -142,7 +142,7 @@ function printDifferences(scored: readonly Scored[], seed: number): void {
     what,
     ...metricNames.map((metric) => {
       const paired = more.values[metric].map((value, position) => value - (less.values[metric][position] ?? NaN));
-      return differenceWithInterval(bootstrap(paired, seededRandom(seed)));
+      return differenceWithInterval(bootstrap(paired, createRandom(seed).next));
     }),
   ];
   const find = (engine: string, system: System) => scored.find((one) => one.engine === engine && one.system === system);

@@ -1,7 +1,8 @@
 import { performance } from 'node:perf_hooks';
 import { fuse, type IndexVersion, type KnowledgeQuery } from '@answerline/knowledge-index';
 import { formatted, judge, median, percentile } from '../figures.ts';
-import { makeKnowledge, seededRandom } from '../knowledge.ts';
+import { createRandom } from '../../libs/testing/src/seeded-random.ts';
+import { makeKnowledge } from '../knowledge.ts';
 import type { Engine } from './engines.ts';
 import { printMarkdownTable, share } from './markdown-table.ts';
 import { meanOf } from './bootstrap.ts';
@@ -112,7 +113,7 @@ function chatbotMaker() {
     text.split(/^(?=## )/m).map((section) => ({ title, heading: section.split('\n')[0]!.slice(3), text: section })),
   );
   return (number: number) => {
-    const random = seededRandom(number + 1);
+    const { next: random } = createRandom(number + 1);
     const centres = Array.from({ length: topics }, () => randomVector(random));
     const passages = sections.map(({ title, heading, text }, position) => {
       const vector = near(centres[Math.floor(random() * topics)]!, passageSpread, random);
@@ -146,7 +147,7 @@ async function searchTogether(
   together: number,
   count: number,
 ): Promise<Timed> {
-  const random = seededRandom(together);
+  const { next: random } = createRandom(together);
   const times: number[] = [];
   let asked = 0;
   const before = await engine.processorMs();

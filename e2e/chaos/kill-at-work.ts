@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { eventually } from '@answerline/testing';
+import { eventually, type Random } from '@answerline/testing';
 import { type Cluster, type PartName } from '../cluster.ts';
 import { type SentMessage } from './judge.ts';
-import { type Random } from './random.ts';
 import { type Senders } from './senders.ts';
 import { type Watch } from './watch.ts';
 

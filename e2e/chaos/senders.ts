@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { createRandom, type Random } from '@answerline/testing';
 import { questionAbout } from './catalogue.ts';
 import { call } from './http.ts';
 import { type SentMessage } from './judge.ts';
-import { createRandom, type Random } from './random.ts';
 import { type Shop } from './shops.ts';
 
 /** Of these, one asks only for what no passage has. */

@@ -38,4 +38,5 @@ export {
   type OpenApi,
   type TestGateway,
 } from './test-gateway.ts';
-export { groundedReply } from './stub-openai/grounded-reply.ts';
+export { groundedReply, type PromptMessage } from './stub-openai/grounded-reply.ts';
+export { createRandom, type Random } from './seeded-random.ts';

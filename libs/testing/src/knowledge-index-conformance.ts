@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { IndexedPassage, IndexVersion, KnowledgeIndex } from '@answerline/knowledge-index';
+import { createRandom } from './seeded-random.ts';
 
 /**
  * What every {@link KnowledgeIndex} must do. Call it from an integration spec of the implementation. `open` is called once; the suite
@@ -336,8 +337,8 @@ export function describeKnowledgeIndex(name: string, open: () => Promise<Knowled
     it('orders by the exact cosine, whatever the length of a vector, and gives at most k', async () => {
       const dimensions = 16;
       const wide = index.versionFor(version.chatbotId, { model: 'm', dimensions });
-      const random = randomNumbers(7);
-      const aVector = () => Array.from({ length: dimensions }, () => random() - 0.5);
+      const random = createRandom(7);
+      const aVector = () => Array.from({ length: dimensions }, () => random.next() - 0.5);
       const vectors = new Map(
         Array.from({ length: 200 }, (_, i) => {
           const length = [1, 1e-30, 1e30, 1e-300, 1e300, 250][i % 6] ?? 1;
@@ -605,17 +606,6 @@ const threeNumbers = { model: 'Some/Model-v1', dimensions: 3 };
 
 async function* batches(...passages: IndexedPassage[][]): AsyncGenerator<IndexedPassage[]> {
   yield* passages;
-}
-
-/** The same numbers from 0 to 1 each time (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function cosine(a: readonly number[], b: readonly number[]): number {

@@ -2,8 +2,9 @@ import { withCorrelation } from '@answerline/logging';
 import { HealthRegistry, healthRoutes } from '@answerline/lifecycle';
 import { MessageBus } from '@answerline/messaging';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { type FastifyReply, type FastifyRequest } from 'fastify';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { randomUUID } from 'node:crypto';
+import { type Socket } from 'node:net';
 import { GATEWAY_OPTIONS, type GatewayOptions } from './gateway-options.ts';
 import { serveApiDocs } from './management-api/api-docs.ts';
 import { fromThrown, PROBLEM_TYPE, toProblem } from './management-api/problem.ts';
@@ -20,7 +21,7 @@ const MAX_PARAM_LENGTH = 500;
 
 /** The HTTP adapter for an application with {@link GatewayModule}: limits, and one id a request, which is its correlation id. */
 export function createGatewayAdapter(): FastifyAdapter {
-  return new FastifyAdapter({
+  const adapter = new FastifyAdapter({
     bodyLimit: API_BODY_MAX_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
@@ -34,6 +35,28 @@ export function createGatewayAdapter(): FastifyAdapter {
     return503OnClosing: false,
     // No Nest middleware here: it would stand before every webhook.
     skipMiddie: true,
+  });
+  endSilentConnectionsOnClose(adapter.getInstance());
+  return adapter;
+}
+
+/**
+ * Connections on which nothing was sent yet (browsers and load balancers open them ahead) are no idle ones to Node, whose
+ * `server.close()` would wait for them as long as they stay.
+ */
+function endSilentConnectionsOnClose(fastify: FastifyInstance): void {
+  const silent = new Set<Socket>();
+  let isClosing = false;
+  fastify.server.on('connection', (socket: Socket) => {
+    if (isClosing) return void socket.destroy();
+    silent.add(socket);
+    socket.once('close', () => silent.delete(socket));
+  });
+  fastify.server.on('request', ({ socket }: { readonly socket: Socket }) => silent.delete(socket));
+  fastify.addHook('preClose', (done) => {
+    isClosing = true;
+    for (const socket of silent) if (socket.bytesRead === 0) socket.destroy();
+    done();
   });
 }
 

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { createRandom } from '../seeded-random.ts';
 import { groundedReply, type PromptMessage } from './grounded-reply.ts';
 import { stubEmbedding } from './stub-embedding.ts';
 
@@ -55,6 +56,8 @@ export interface StubOptions {
   readonly delayMs?: number;
   /** Delays up to `maxDelayMs` and a share of failures (429, 500, cut, rubbish, nothing), the same ones for the same seed. */
   readonly chance?: { readonly seed: number; readonly maxDelayMs: number; readonly failureShare: number };
+  /** What its chat model says; as one that keeps to our prompts unless told. */
+  readonly reply?: (messages: readonly PromptMessage[]) => string;
 }
 
 export interface StubOpenAi {
@@ -130,7 +133,8 @@ export async function startStubOpenAi(options: StubOptions = {}): Promise<StubOp
       return sendJson(response, 200, { object: 'list', data: [{ id: 'stub', object: 'model' }] }, {});
     if (path === '/embeddings')
       return sendJson(response, 200, embeddingBody(request.body, options.dimensions ?? 64), behaviour);
-    const said = behaviour.text ?? behaviour.pieces?.join('') ?? groundedReply(request.body.messages ?? []);
+    const said =
+      behaviour.text ?? behaviour.pieces?.join('') ?? (options.reply ?? groundedReply)(request.body.messages ?? []);
     if (request.body.stream === true) return sendStream(response, request.body, said, behaviour, stopped.signal);
     return sendJson(response, 200, chatBody(request.body, said, behaviour), behaviour);
   }
@@ -262,7 +266,7 @@ async function sendStream(
 
 /** Behaviours by chance, the same ones for the same seed. */
 function chanceOf(options: NonNullable<StubOptions['chance']>): () => StubBehaviour {
-  const random = randomOf(options.seed);
+  const random = createRandom(options.seed);
   const failures: readonly StubBehaviour[] = [
     { status: 429, headers: { 'retry-after': '1' } },
     { status: 500 },
@@ -272,19 +276,8 @@ function chanceOf(options: NonNullable<StubOptions['chance']>): () => StubBehavi
     { text: '' },
   ];
   return () => {
-    const delayMs = Math.floor(random() * options.maxDelayMs);
-    const failure = random() < options.failureShare ? failures[Math.floor(random() * failures.length)] : undefined;
+    const delayMs = random.between(0, options.maxDelayMs);
+    const failure = random.next() < options.failureShare ? random.pick(failures) : undefined;
     return { ...failure, delayMs };
-  };
-}
-
-/** Mulberry32: numbers from 0 to 1 (without it). */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }

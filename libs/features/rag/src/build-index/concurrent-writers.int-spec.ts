@@ -4,6 +4,7 @@ import { OpenAiEmbedder } from '@answerline/language-model';
 import { createLogger } from '@answerline/logging';
 import { Database, migrateDatabase } from '@answerline/persistence';
 import {
+  createRandom,
   createTestDatabase,
   eventually,
   seedChannel,
@@ -41,17 +42,6 @@ afterAll(async () => {
   await testDatabase.drop();
 });
 
-/** Mulberry32: the same numbers from 0 to 1 for the same seed. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Postgres and every version in the index hold the same passages. */
 async function expectTheSame(): Promise<void> {
   const versions = await readVersions(database, 'lancedb', channel, { states: ['building', 'live', 'retired'] });
@@ -73,8 +63,7 @@ async function expectTheSame(): Promise<void> {
 
 describe('workers that know nothing of each other', () => {
   it.each([1, 2, 3])('leave Postgres and the index alike, whatever comes when (seed %i)', async (seed) => {
-    const random = randomOf(seed);
-    const pick = <Item>(items: readonly Item[]): Item | undefined => items[Math.floor(random() * items.length)];
+    const random = createRandom(seed);
     channel = await seedChannel(database);
     const models = ['model-a', 'model-b'].map(
       (model) => new OpenAiEmbedder({ model, baseUrl: stub.url, apiKey: undefined, timeoutMs: 5_000 }),
@@ -82,9 +71,10 @@ describe('workers that know nothing of each other', () => {
     let current = models[0] ?? null;
     const parts = () => ({ database, index, embedder: current, logger });
     const text = () =>
-      Array.from({ length: 1 + Math.floor(random() * 3) }, () => `## Bread\n\nBread number ${String(random())}.`).join(
-        '\n\n',
-      );
+      Array.from(
+        { length: 1 + Math.floor(random.next() * 3) },
+        () => `## Bread\n\nBread number ${String(random.next())}.`,
+      ).join('\n\n');
     let isOver = false;
 
     /** Leases mean nothing here: any worker may hold what another one works on. */
@@ -114,7 +104,7 @@ describe('workers that know nothing of each other', () => {
       async () => {
         const [source] = await database.query<{ id: string }>(
           `SELECT id FROM sources WHERE state <> 'deleting' ORDER BY md5(id::text || $1) LIMIT 1`,
-          [String(random())],
+          [String(random.next())],
         );
         await database.query(
           `UPDATE sources SET content = $2, state = 'pending', error_code = NULL, due_at = clock_timestamp() WHERE id = $1`,
@@ -124,7 +114,7 @@ describe('workers that know nothing of each other', () => {
       async () => {
         const [source] = await database.query<{ id: string }>(
           `SELECT id FROM sources WHERE state <> 'deleting' ORDER BY md5(id::text || $1) LIMIT 1`,
-          [String(random())],
+          [String(random.next())],
         );
         await database.query(`UPDATE sources SET state = 'deleting', due_at = clock_timestamp() WHERE id = $1`, [
           source?.id ?? null,
@@ -140,9 +130,9 @@ describe('workers that know nothing of each other', () => {
 
     const working = [worker(), worker(), builder(), builder()];
     for (let step = 0; step < 40; step += 1) {
-      await pick(actions)?.();
+      await random.pick(actions)();
       // Long enough for a worker to get into the middle of something, and not always out of it.
-      await database.query('SELECT pg_sleep($1::float8)', [random() * 0.06]);
+      await database.query('SELECT pg_sleep($1::float8)', [random.next() * 0.06]);
     }
     const settled = eventually(
       async () => {

@@ -1,12 +1,13 @@
-/** Random numbers that are the same for the same seed (mulberry32). */
+/** Random numbers that are the same for the same seed. */
 export interface Random {
   /** From 0 up to, not including, 1. */
-  next(): number;
+  readonly next: () => number;
   /** From `low` up to, not including, `high`. */
   between(low: number, high: number): number;
   pick<Item>(items: readonly Item[]): Item;
 }
 
+/** Mulberry32: small, and the same on every machine. Never for secrets. */
 export function createRandom(seed: number): Random {
   let state = seed >>> 0;
   const next = (): number => {
