@@ -28,6 +28,7 @@ export default {
     project('containers', ['<rootDir>/{e2e,tools}/**/*.container-spec.ts']),
     project('elasticsearch', ['<rootDir>/{libs,e2e}/**/*.es-spec.ts']),
   ],
-  testTimeout: 30_000,
+  // Of hooks too, which stop servers. Tests have deadlines of their own.
+  testTimeout: 60_000,
   reporters: ['default', '<rootDir>/tools/closing-line-reporter.mjs'],
 };

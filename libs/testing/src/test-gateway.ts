@@ -12,6 +12,7 @@ import { NestFactory } from '@nestjs/core';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import * as z from 'zod';
 import { captureLogs, type CapturedLogs } from './capture-logs.ts';
+import { eventually } from './eventually.ts';
 import { startTestNats } from './test-nats.ts';
 import { createTestDatabase } from './test-postgres.ts';
 
@@ -230,10 +231,13 @@ export async function startTestGateway({ ragUrl = NO_RAG }: { readonly ragUrl?: 
     furnish,
     addConversation,
     stop: async () => {
-      await app.close();
+      // What hangs is named, before Jest says only that something does.
+      const end = (what: string, work: () => Promise<void>) =>
+        eventually(work, { what: `${what} ends`, timeoutMs: 25_000 });
+      await end('the application', () => app.close());
       rag.close();
-      await Promise.all([bus.close(), database.close()]);
-      await Promise.all([nats.stop(), testDatabase.drop()]);
+      await Promise.all([end('the bus', () => bus.close()), end('the pool', () => database.close())]);
+      await Promise.all([end('nats-server', () => nats.stop()), end('the database', () => testDatabase.drop())]);
     },
   };
 }
