@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { InvalidInput } from '@answerline/errors';
@@ -12,9 +13,19 @@ async function listenOnce(port: number, host: string): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : port;
 }
 
+/** Below the ports that systems give to outgoing connections (Linux: from 32768), any of which may take one at any moment. */
+const FREE_PORTS = { from: 20_000, to: 32_000 };
+const PORT_TRIES = 100;
+
 /** A TCP port of `host` that nothing listens on now. Another program may take it before you do, so be ready to ask again. */
-export function freePort(host = '127.0.0.1'): Promise<number> {
-  return listenOnce(0, host);
+export async function freePort(host = '127.0.0.1'): Promise<number> {
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return await listenOnce(randomInt(FREE_PORTS.from, FREE_PORTS.to), host);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || tried === PORT_TRIES) throw error;
+    }
+  }
 }
 
 /** Throws InvalidInput `port_unavailable`, naming the port and the setting that changes it, when `port` cannot be bound. */
