@@ -280,7 +280,7 @@ describe.each(ways)('an abort of what was asked %s', (_way, more) => {
     const startedAt = performance.now();
     controller.abort(reason);
     expect(await failure).toBe(reason);
-    expect(performance.now() - startedAt).toBeLessThan(200);
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
   });
 
   it('before the call sends nothing', async () => {

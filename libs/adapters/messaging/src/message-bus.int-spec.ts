@@ -240,7 +240,7 @@ describe('while the server is away', () => {
     await expect(bus.streamLag('WEBHOOKS', 'ingest')).rejects.toMatchObject({ code: 'nats_unavailable' });
     await expect(bus.reconcile()).rejects.toMatchObject({ code: 'nats_unavailable' });
     bus.ring('turn', 'lost');
-    expect(performance.now() - startedAt).toBeLessThan(100);
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
 
     await nats.restart();
     await eventually(() => bus.isConnected(), { what: 'the reconnect' });
