@@ -2,23 +2,29 @@ import { InvalidInput, toAppError } from '@answerline/errors';
 import type { FastifyPluginAsync } from 'fastify';
 import { z } from 'zod';
 import type { Contact } from './contacts.ts';
+import { accountRoutes, numberOf } from './control-accounts.ts';
 import {
   chipsSchema,
   contactSettingsSchema,
   contactsQuerySchema,
   deliverySettingsSchema,
+  echoSchema,
   entriesQuerySchema,
   faultsSchema,
   limitsSchema,
+  mediaSettingsSchema,
   messagesRequestSchema,
-  numberSettingsSchema,
   threadQuerySchema,
   webhookRequestSchema,
   type InboundMessage,
-  type SandboxNumber,
+  type BusinessNumber,
 } from './control-schemas.ts';
 import { liveStream } from './live-stream.ts';
+import { sha256Base64 } from './media.ts';
+import { mailboxRoutes } from './mailbox-routes.ts';
+import type { Mailbox } from './mailbox.ts';
 import type { Meta } from './meta.ts';
+import { parseRequest } from './parse-request.ts';
 import { encodeWebhook } from './signature.ts';
 
 interface ById {
@@ -26,7 +32,7 @@ interface ById {
 }
 
 /** Everything under `/sandbox`: what a tester or the phone page does, which at Meta somebody or something else does. */
-export function controlApi(meta: Meta): FastifyPluginAsync {
+export function controlApi(meta: Meta, mailbox: Mailbox): FastifyPluginAsync {
   return async (app) => {
     app.setErrorHandler((error, _request, reply) => {
       const status = (error as { statusCode?: number }).statusCode;
@@ -41,42 +47,34 @@ export function controlApi(meta: Meta): FastifyPluginAsync {
         .type('application/problem+json')
         .send({ type: 'about:blank', status: httpStatus, code, detail });
     });
-    numbers(app, meta);
+    accountRoutes(app, meta);
+    chips(app, meta);
     people(app, meta);
     traffic(app, meta);
-    switches(app, meta);
+    switches(app, meta, mailbox);
+    mailboxRoutes(app, mailbox);
     await app.register(liveStream(meta));
   };
 }
 
 type App = Parameters<FastifyPluginAsync>[0];
 
-function numbers(app: App, meta: Meta): void {
-  app.put<ById>('/numbers/:id', async (request) => {
-    const number = { ...parse(numberSettingsSchema, request.body), phoneNumberId: request.params.id };
-    meta.numbers.set(number.phoneNumberId, number);
-    meta.threads.publish({ type: 'changed', what: 'numbers' });
-    return shownNumber(number);
-  });
-  app.get('/numbers', async () => ({ items: [...meta.numbers.values()].map(shownNumber) }));
-  app.post<ById>('/numbers/:id/verify-webhook', async (request) =>
-    meta.delivery.verify(numberOf(meta, request.params.id)),
-  );
+function chips(app: App, meta: Meta): void {
   app.put('/chips', async (request) => {
-    const { phoneNumberId, chips } = parse(chipsSchema, request.body);
+    const { phoneNumberId, chips } = parseRequest(chipsSchema, request.body);
     meta.chips.set(phoneNumberId, chips);
     meta.threads.publish({ type: 'changed', what: 'chips' });
     return { items: chips };
   });
   app.get('/chips', async (request) => {
-    const { phoneNumberId } = parse(z.object({ phoneNumberId: z.string() }), request.query);
+    const { phoneNumberId } = parseRequest(z.object({ phoneNumberId: z.string() }), request.query);
     return { items: meta.chips.get(phoneNumberId) ?? [] };
   });
 }
 
 function people(app: App, meta: Meta): void {
   app.get('/contacts', async (request) => {
-    const { phoneNumberId } = parse(contactsQuerySchema, request.query);
+    const { phoneNumberId } = parseRequest(contactsQuerySchema, request.query);
     const items = meta.contacts.listed().map((contact) => {
       const thread = phoneNumberId === undefined ? undefined : meta.threads.find(phoneNumberId, contact.id);
       return { ...contact, lastMessage: thread?.messages.at(-1) ?? null, unread: thread?.unseen.size ?? 0 };
@@ -84,13 +82,13 @@ function people(app: App, meta: Meta): void {
     return { items };
   });
   app.put<ById>('/contacts/:id', async (request) => {
-    const contact = { ...parse(contactSettingsSchema, request.body), id: request.params.id, listed: true };
+    const contact = { ...parseRequest(contactSettingsSchema, request.body), id: request.params.id, listed: true };
     meta.contacts.put(contact);
     meta.threads.publish({ type: 'changed', what: 'contacts' });
     return contact;
   });
   app.get('/thread', async (request) => {
-    const { phoneNumberId, contactId } = parse(threadQuerySchema, request.query);
+    const { phoneNumberId, contactId } = parseRequest(threadQuerySchema, request.query);
     const contact = meta.contacts.get(contactId);
     if (!contact) throw new InvalidInput('contact_not_found', 'There is no such contact.', { httpStatus: 404 });
     const thread = meta.threads.find(phoneNumberId, contactId);
@@ -108,38 +106,49 @@ const shownMessages = 500;
 
 function traffic(app: App, meta: Meta): void {
   app.post('/messages', async (request) => {
-    const given = parse(messagesRequestSchema, request.body);
+    const given = parseRequest(messagesRequestSchema, request.body);
     if (!('messages' in given)) return { messageId: await write(meta, given) };
     // Who is checked first, so that a mistake in the last one does not leave the others sent.
     for (const message of given.messages) whoWrites(meta, message);
     return { messageIds: await Promise.all(given.messages.map((message) => write(meta, message))) };
   });
   app.post('/webhooks', async (request) => {
-    const given = parse(webhookRequestSchema, request.body);
+    const given = parseRequest(webhookRequestSchema, request.body);
     const { phoneNumberId } = numberOf(meta, given.phoneNumberId);
     const isObject = 'body' in given;
     const body = isObject ? encodeWebhook(given.body) : Buffer.from(given.rawBase64, 'base64');
     if (isObject) await learn(meta, given.body);
-    meta.delivery.sendRaw(phoneNumberId, body);
+    meta.delivery.sendRaw(phoneNumberId, body, isObject ? fieldOf(given.body) : undefined);
     return { bytes: body.length };
   });
+  app.post('/echoes', async (request) => {
+    const echo = parseRequest(echoSchema, request.body);
+    const { number, contact } = whoWrites(meta, echo);
+    return { messageId: meta.echo(number, contact, echo) };
+  });
+  app.put<ById>('/media/:id', async (request) => {
+    const { phoneNumberId, mimeType, contentBase64 } = parseRequest(mediaSettingsSchema, request.body);
+    const bytes = Buffer.from(contentBase64, 'base64');
+    meta.media.put({ id: request.params.id, phoneNumberId, mimeType, bytes, atMs: meta.now() });
+    return { id: request.params.id, mimeType, bytes: bytes.length, sha256: sha256Base64(bytes) };
+  });
   app.get('/journal', async (request) => {
-    const { after, limit, kind } = parse(entriesQuerySchema, request.query);
+    const { after, limit, kind } = parseRequest(entriesQuerySchema, request.query);
     const entries = meta.journal.after(after);
     const items = (kind ? entries.filter((entry) => entry.kind === kind) : entries).slice(0, limit);
     return { items, last: meta.journal.last };
   });
   app.get('/inbound', async (request) => {
-    const { after, limit } = parse(entriesQuerySchema, request.query);
+    const { after, limit } = parseRequest(entriesQuerySchema, request.query);
     return { items: meta.inbound.after(after).slice(0, limit), last: meta.inbound.last };
   });
   app.get('/deliveries', async () => meta.delivery.status());
 }
 
-function switches(app: App, meta: Meta): void {
+function switches(app: App, meta: Meta, mailbox: Mailbox): void {
   app.get('/faults', async () => meta.faults.current);
   app.put('/faults', async (request) => {
-    meta.faults.set(parse(faultsSchema, request.body));
+    meta.faults.set(parseRequest(faultsSchema, request.body));
     return meta.faults.current;
   });
   app.delete('/faults', async () => {
@@ -148,20 +157,20 @@ function switches(app: App, meta: Meta): void {
   });
   app.get('/delivery', async () => meta.delivery.current);
   app.put('/delivery', async (request) => {
-    const changes = parse(deliverySettingsSchema.partial(), request.body);
+    const changes = parseRequest(deliverySettingsSchema.partial(), request.body);
     meta.delivery.configure(changes);
     if (changes.seed !== undefined) meta.faults.reseed(changes.seed);
     return meta.delivery.current;
   });
   app.get('/limits', async () => meta.limits);
   app.put('/limits', async (request) => {
-    const changes = parse(limitsSchema.partial(), request.body);
+    const changes = parseRequest(limitsSchema.partial(), request.body);
     const given = Object.entries(changes).filter(([, value]) => value !== undefined);
     meta.limits = { ...meta.limits, ...Object.fromEntries(given) };
     return meta.limits;
   });
   app.post('/reset', async () => {
-    await meta.reset();
+    await Promise.all([meta.reset(), mailbox.reset()]);
     return { reset: true };
   });
 }
@@ -171,7 +180,9 @@ function write(meta: Meta, message: InboundMessage): Promise<string> {
   return meta.write(number, contact, message);
 }
 
-function whoWrites(meta: Meta, message: InboundMessage): { number: SandboxNumber; contact: Contact } {
+type Sender = Pick<InboundMessage, 'phoneNumberId' | 'contactId' | 'waId' | 'userId'>;
+
+function whoWrites(meta: Meta, message: Sender): { number: BusinessNumber; contact: Contact } {
   const number = numberOf(meta, message.phoneNumberId);
   const contact = meta.contacts.sender(message);
   if (!contact) throw new InvalidInput('contact_not_found', 'There is no such contact.', { httpStatus: 404 });
@@ -187,13 +198,22 @@ async function learn(meta: Meta, body: unknown): Promise<void> {
     const { metadata, messages } = change.value;
     for (const message of messages) {
       const contact = meta.contacts.sender({ waId: message.from, userId: message.from_user_id });
-      if (contact && meta.numbers.has(metadata.phone_number_id)) {
+      if (contact && meta.accounts.numbers.has(metadata.phone_number_id)) {
         writes.push(meta.record(metadata.phone_number_id, contact, message.id, message));
       }
     }
   }
   await Promise.all(writes);
 }
+
+/** Webhook field of a hand-made body; one without is taken for `messages`. */
+function fieldOf(body: unknown): string {
+  return fieldSchema.safeParse(body).data?.entry[0].changes[0].field ?? 'messages';
+}
+
+const fieldSchema = z.object({
+  entry: z.tuple([z.object({ changes: z.tuple([z.object({ field: z.string() })], z.unknown()) })], z.unknown()),
+});
 
 const learntSchema = z.object({
   entry: z.array(
@@ -223,21 +243,3 @@ const learntSchema = z.object({
     }),
   ),
 });
-
-function numberOf(meta: Meta, phoneNumberId: string): SandboxNumber {
-  const number = meta.numbers.get(phoneNumberId);
-  if (!number) throw new InvalidInput('number_not_found', 'There is no such business number.', { httpStatus: 404 });
-  return number;
-}
-
-/** A number without its secrets. */
-function shownNumber(number: SandboxNumber) {
-  const { phoneNumberId, displayPhoneNumber, verifiedName, wabaId, appId, callbackUrl } = number;
-  return { phoneNumberId, displayPhoneNumber, verifiedName, wabaId, appId, callbackUrl };
-}
-
-function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw new InvalidInput('invalid_request', z.prettifyError(parsed.error));
-}

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { callbackSchema } from './account-schemas.ts';
 
 const id = z.string().min(1).max(300);
 const waId = z
@@ -13,7 +14,10 @@ const userId = z
 const durationMs = z.number().min(0).max(604_800_000);
 const share = z.number().min(0).max(1);
 
-/** Body of `PUT /sandbox/numbers/:phoneNumberId`: a business number, its app's secrets and where its webhooks go. */
+/**
+ * Body of `PUT /sandbox/numbers/:phoneNumberId`: a business number, its app's secrets, and where its webhooks go as long as
+ * neither an override nor its app's subscription says. What is left out has Meta's value for a healthy number.
+ */
 export const numberSettingsSchema = z.strictObject({
   displayPhoneNumber: z
     .string()
@@ -24,13 +28,45 @@ export const numberSettingsSchema = z.strictObject({
   appId: id,
   accessToken: z.string().min(1).max(2000),
   appSecret: z.string().min(1).max(200),
-  callbackUrl: z.url({ protocol: /^https?$/ }),
-  verifyToken: z.string().min(1).max(2000),
+  callbackUrl: z.url({ protocol: /^https?$/ }).optional(),
+  verifyToken: z.string().min(1).max(2000).optional(),
+  override: callbackSchema
+    .nullable()
+    .optional()
+    .describe('Callback of this number alone, set without a verification GET; null takes it away, left out keeps it.'),
+  platformType: z
+    .enum(['CLOUD_API', 'ON_PREMISE', 'NOT_APPLICABLE'])
+    .default('CLOUD_API')
+    .describe('NOT_APPLICABLE: not registered, so sends are refused with 133010.'),
+  status: z
+    .enum([
+      'CONNECTED',
+      'PENDING',
+      'DISCONNECTED',
+      'FLAGGED',
+      'RESTRICTED',
+      'RATE_LIMITED',
+      'BANNED',
+      'DELETED',
+      'UNKNOWN',
+    ])
+    .default('CONNECTED'),
+  codeVerificationStatus: z.enum(['VERIFIED', 'NOT_VERIFIED', 'EXPIRED']).default('VERIFIED'),
+  qualityRating: z.enum(['GREEN', 'YELLOW', 'RED', 'UNKNOWN']).default('GREEN'),
+  throughput: z.enum(['STANDARD', 'HIGH', 'NOT_APPLICABLE']).default('STANDARD'),
+  isOnBizApp: z.boolean().default(false).describe('Also on a phone (coexistence): at most 20 messages a second.'),
+  isTestNumber: z
+    .boolean()
+    .default(false)
+    .describe('Refuses who is not on its list (131030), whatever the limits say.'),
 });
 
 /** A business number with its id. */
 export const sandboxNumberSchema = numberSettingsSchema.extend({ phoneNumberId: id });
-export type SandboxNumber = z.infer<typeof sandboxNumberSchema>;
+/** A business number as it is given; what has a default may be left out. */
+export type SandboxNumber = z.input<typeof sandboxNumberSchema>;
+/** A business number as the sandbox keeps it; its override is kept apart. */
+export type BusinessNumber = Omit<z.output<typeof sandboxNumberSchema>, 'override'>;
 
 /** Body of `PUT /sandbox/contacts/:id`. */
 export const contactSettingsSchema = z
@@ -87,13 +123,40 @@ export const webhookRequestSchema = z.union([
   z.strictObject({ phoneNumberId: id, rawBase64: z.base64() }),
 ]);
 
-/** Kinds of accepted Graph calls. */
-export const callKindSchema = z.enum(['text', 'read', 'typing']);
+/** Body of `POST /sandbox/echoes`: what somebody of the business wrote to a contact in the app on their phone. */
+export const echoSchema = z
+  .strictObject({
+    phoneNumberId: id,
+    contactId: id.optional(),
+    waId: waId.optional(),
+    userId: userId.optional(),
+    text: z.string().min(1).max(65_536),
+    id: id.optional(),
+    timestamp: z.number().int().min(0).optional().describe("Meta's time in unix seconds; now when left out."),
+  })
+  .refine((echo) => echo.contactId ?? echo.waId ?? echo.userId, 'Give contactId, waId or userId.');
+export type Echo = z.infer<typeof echoSchema>;
+
+/** Body of `PUT /sandbox/media/:mediaId`: a file that contacts can send, with `content: {id, mime_type}`. */
+export const mediaSettingsSchema = z.strictObject({
+  phoneNumberId: id,
+  mimeType: z
+    .string()
+    .regex(/^[\w.+-]+\/[\w.+-]+(; ?[\w.+=-]+)*$/)
+    .max(200),
+  contentBase64: z.base64(),
+});
+
+/** Kinds of accepted calls of `/messages`. */
+const messageCallKinds = ['text', 'read', 'typing'] as const;
+/** Kinds of Graph calls; `management` is every one but those of `/messages`. */
+export const callKindSchema = z.enum([...messageCallKinds, 'management']);
 export type CallKind = z.infer<typeof callKindSchema>;
 
 /** Body of `PUT /sandbox/faults`. It replaces what was set; a fault that is left out is off. */
 export const faultsSchema = z.strictObject({
   kinds: z.array(callKindSchema).min(1).optional().describe('Only these calls; all when left out.'),
+  pathEndsWith: z.string().min(1).max(300).optional().describe('Only calls of such a path, as `/subscribed_apps`.'),
   share: share.default(1).describe('Share of the calls that are hit.'),
   forNextCalls: z.number().int().positive().optional().describe('Only the next n calls that match, hit or not.'),
   latencyMs: durationMs.default(0).describe('Half before the call is taken, half before its answer.'),
@@ -101,6 +164,7 @@ export const faultsSchema = z.strictObject({
   graphErrorStatus: z.number().int().min(400).max(599).optional(),
   graphErrorBody: z.boolean().default(true).describe('false: a plain page, as a proxy in front of Graph gives.'),
   errorCode: z.number().int().nonnegative().optional(),
+  errorSubcode: z.number().int().positive().optional(),
   expiredToken: z.boolean().default(false),
   cutBeforeAccept: share.default(0).describe('Chance that the connection is cut and nothing was taken.'),
   cutAfterAccept: share.default(0).describe('Chance that the connection is cut after the call was taken.'),
@@ -138,6 +202,7 @@ export const limitsSchema = z.strictObject({
   unknownRecipient: z
     .enum(['refused', 'undeliverable'])
     .describe('refused: 131030 at once, as a test number does. undeliverable: accepted, then failed with 131026.'),
+  freeDeliveriesPerMonth: z.number().int().min(0).describe('Messages of a number and month that cost nothing.'),
 });
 export type Limits = z.infer<typeof limitsSchema>;
 
@@ -156,10 +221,10 @@ export const entriesQuerySchema = z.object({
   kind: callKindSchema.optional(),
 });
 
-/** A line of `sandbox-journal.jsonl`: one Graph call that was accepted. `at` is ISO 8601; `to` is verbatim. */
-export interface JournalFields {
+/** A line of `sandbox-journal.jsonl`: one call of `/messages` that was accepted. `at` is ISO 8601; `to` is verbatim. */
+export interface MessageCallFields {
   readonly at: string;
-  readonly kind: CallKind;
+  readonly kind: (typeof messageCallKinds)[number];
   readonly phoneNumberId: string;
   /** Contact that the call concerns; unset for a recipient nobody knows. */
   readonly contactId?: string;
@@ -174,7 +239,24 @@ export interface JournalFields {
   /** Accepted, but fails afterwards by status with this code (window closed, undeliverable). */
   readonly failsWith?: number;
 }
-export type JournalEntry = JournalFields & { readonly n: number };
+/** A line of the same file: any other Graph call, accepted or refused. It never holds a token or a value. */
+export interface ManagementCallFields {
+  readonly at: string;
+  readonly kind: 'management';
+  readonly method: string;
+  /** Without query, as `/v26.0/102290000000001/phone_numbers`. */
+  readonly path: string;
+  /** Names of its parameters in query and body, sorted. */
+  readonly parameters: readonly string[];
+  readonly phoneNumberId?: string;
+  readonly wabaId?: string;
+  readonly appId?: string;
+  /** Graph's error code. */
+  readonly refusedWith?: number;
+}
+export type JournalFields = MessageCallFields | ManagementCallFields;
+export type JournalEntry = MessageCallFields & { readonly n: number };
+export type ManagementEntry = ManagementCallFields & { readonly n: number };
 
 /** A line of `sandbox-inbound.jsonl`: one message of a contact, as it stands in the webhook. */
 export interface InboundFields {
@@ -199,5 +281,7 @@ export interface DeliveryCounts {
   readonly retries: number;
   readonly repeats: number;
   readonly givenUp: number;
+  /** Bodies that nobody is subscribed to: Meta sends none then, and keeps none. */
+  readonly unsubscribed: number;
   readonly lastRefusal: { readonly at: string; readonly outcome: string } | null;
 }

@@ -8,7 +8,8 @@ export interface CallFault {
   readonly cutAfterAccept: boolean;
   readonly statusBeforeAnswer: boolean;
   readonly expiredToken: boolean;
-  readonly error: (Pick<Faults, 'errorCode' | 'graphErrorBody'> & { readonly status: number }) | undefined;
+  readonly error:
+    (Pick<Faults, 'errorCode' | 'errorSubcode' | 'graphErrorBody'> & { readonly status: number }) | undefined;
 }
 
 const noFaults = faultsSchema.parse({});
@@ -53,13 +54,13 @@ export class FaultSwitch {
     this.random = createRandom(seed);
   }
 
-  /** The fault of the next call of this kind. */
-  next(kind: CallKind): CallFault {
+  /** The fault of the next call of this kind, whose path is given without query. */
+  next(kind: CallKind, path: string): CallFault {
     const { faults, random } = this;
-    if (faults === noFaults || this.callsLeft <= 0 || (faults.kinds && !faults.kinds.includes(kind))) return none;
+    if (faults === noFaults || this.callsLeft <= 0 || !isMeant(faults, kind, path)) return none;
     this.callsLeft -= 1;
     if (faults.share < 1 && random() >= faults.share) return none;
-    const { graphErrorStatus, errorCode, graphErrorBody } = faults;
+    const { graphErrorStatus, errorCode, errorSubcode, graphErrorBody } = faults;
     const status = graphErrorStatus ?? (errorCode === undefined ? undefined : 0);
     return {
       latencyMs: faults.latencyMs + (faults.latencyJitterMs === 0 ? 0 : random() * faults.latencyJitterMs),
@@ -67,7 +68,11 @@ export class FaultSwitch {
       cutAfterAccept: faults.cutAfterAccept > 0 && random() < faults.cutAfterAccept,
       statusBeforeAnswer: faults.statusBeforeAnswer,
       expiredToken: faults.expiredToken,
-      error: status === undefined ? undefined : { status, errorCode, graphErrorBody },
+      error: status === undefined ? undefined : { status, errorCode, errorSubcode, graphErrorBody },
     };
   }
+}
+
+function isMeant({ kinds, pathEndsWith }: Faults, kind: CallKind, path: string): boolean {
+  return (kinds?.includes(kind) ?? true) && path.endsWith(pathEndsWith ?? '');
 }

@@ -10,11 +10,20 @@ interface KnownError {
 const knownErrors: Readonly<Record<number, KnownError>> = {
   1: { status: 500, title: 'API Unknown' },
   2: { status: 503, title: 'API Service', details: 'Temporary due to downtime or due to being overloaded.' },
+  3: { status: 403, title: 'API Method' },
   4: { status: 429, title: 'API Too Many Calls', details: 'The app has reached its API call rate limit.' },
   10: { status: 403, title: 'Permission Denied' },
+  15: { status: 400, title: 'This method must be called with an app access_token.' },
+  17: { status: 429, title: 'User request limit reached' },
+  33: { status: 400, title: 'Parameter value is not valid' },
   100: { status: 400, title: 'Invalid parameter' },
+  101: { status: 400, title: 'Missing client_id parameter.' },
+  104: { status: 401, title: 'An access token is required to request this resource.' },
   190: { status: 401, title: 'Invalid OAuth access token - Cannot parse access token' },
+  200: { status: 403, title: 'Permissions error' },
   368: { status: 403, title: 'Temporarily blocked for policies violations' },
+  2200: { status: 400, title: 'Callback verification failed' },
+  2500: { status: 400, title: 'Unknown path components' },
   80007: {
     status: 429,
     title: 'Rate limit issues',
@@ -56,7 +65,7 @@ const knownErrors: Readonly<Record<number, KnownError>> = {
 /** A refusal of the Graph API: its HTTP status and body. */
 export interface GraphRefusal {
   readonly status: number;
-  readonly body: { readonly error: Readonly<Record<string, unknown>> };
+  readonly body: { readonly error: Readonly<Record<string, unknown>> & { readonly code: number } };
 }
 
 /** What may differ from the table in one refusal. */

@@ -1,3 +1,11 @@
+export {
+  appSettingsSchema,
+  tokenSettingsSchema,
+  wabaSettingsSchema,
+  type AppSettings,
+  type TokenSettings,
+  type WabaSettings,
+} from './account-schemas.ts';
 export { startSandbox, type RunningSandbox, type SandboxOptions } from './start-sandbox.ts';
 export {
   callKindSchema,
@@ -21,6 +29,8 @@ export {
   type InboundMessage,
   type JournalEntry,
   type Limits,
+  type ManagementEntry,
   type SandboxNumber,
 } from './control-schemas.ts';
+export { mailboxFaultsSchema, type MailboxFaults, type MailEntry } from './mailbox-schemas.ts';
 export type { ThreadMessage, Ticks } from './threads.ts';

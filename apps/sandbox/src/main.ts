@@ -7,7 +7,7 @@ runProcess({
   name: 'sandbox',
   start: async (starting) => {
     const config = loadConfig(
-      ['HOST', 'SANDBOX_PORT', 'DATA_DIR', 'NODE_ENV', 'PUBLIC_URL', 'ALLOW_UNSAFE'],
+      ['HOST', 'SANDBOX_PORT', 'SANDBOX_SMTP_PORT', 'DATA_DIR', 'NODE_ENV', 'PUBLIC_URL', 'ALLOW_UNSAFE'],
       readEnvironment(),
     );
     const unsafe = unsafeSettings({
@@ -22,6 +22,7 @@ runProcess({
     const sandbox = await startSandbox({
       host: config.HOST,
       port: config.SANDBOX_PORT,
+      smtpPort: config.SANDBOX_SMTP_PORT,
       dataDir: config.DATA_DIR,
       production: unsafe.some(({ name }) => name === 'SANDBOX'),
     });

@@ -6,6 +6,7 @@ import Fastify, { type FastifyInstance } from 'fastify';
 import type { DeliveryCounts, JournalEntry, SandboxNumber } from './index.ts';
 import { signWebhook } from './signature.ts';
 import { startSandbox, type RunningSandbox } from './start-sandbox.ts';
+import { until } from './try-sandbox.ts';
 
 type Json = Record<string, unknown>;
 interface Received {
@@ -22,16 +23,6 @@ let received: Received[];
 /** Answers of the business to the next webhooks; 200 after that. */
 let answers: number[];
 let clockMs: number;
-
-async function until<T>(what: string, found: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-  const deadline = Date.now() + 10_000;
-  for (;;) {
-    const value = await found();
-    if (value !== undefined && value !== false) return value;
-    if (Date.now() > deadline) throw new Error(`Waited in vain for ${what}.`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 async function control<T = Json>(method: string, path: string, body?: unknown): Promise<T> {
   const response = await request(method, `/sandbox${path}`, body);

@@ -43,12 +43,15 @@ type Json = Readonly<Record<string, unknown>>;
 export const typingMs = 25_000;
 /** Free replies are taken for this long after the contact's last message, by Meta's time (Meta, "Send messages"). */
 const windowMs = 86_400_000;
+/** Replies are free for this long after somebody came by an ad. Meta counts from the first reply, here from the message. */
+const freeEntryPointMs = 259_200_000;
 
 /** The chat of one contact with one business number. */
 export class Thread {
   readonly messages: ThreadMessage[] = [];
   typingUntilMs: number | null = null;
   lastInboundMs = Number.NEGATIVE_INFINITY;
+  lastReferralMs = Number.NEGATIVE_INFINITY;
   /** Messages that reached the phone while nobody looked; their `read` is still to come. */
   readonly unseen = new Set<string>();
   private readonly byId = new Map<string, ThreadMessage>();
@@ -69,6 +72,10 @@ export class Thread {
 
   isWindowOpen(nowMs: number): boolean {
     return nowMs - this.lastInboundMs <= windowMs;
+  }
+
+  isFreeEntryPoint(nowMs: number): boolean {
+    return nowMs - this.lastReferralMs <= freeEntryPointMs;
   }
 }
 
@@ -103,7 +110,10 @@ export class Threads {
     if (this.byInboundId.has(key)) return false;
     this.byInboundId.set(key, thread);
     const metaMs = Number(message['timestamp']) * 1000;
-    if (Number.isFinite(metaMs)) thread.lastInboundMs = Math.max(thread.lastInboundMs, metaMs);
+    if (Number.isFinite(metaMs)) {
+      thread.lastInboundMs = Math.max(thread.lastInboundMs, metaMs);
+      if (message['referral'] !== undefined) thread.lastReferralMs = Math.max(thread.lastReferralMs, metaMs);
+    }
     const type = typeof message['type'] === 'string' ? message['type'] : 'unknown';
     const changed = applyChange(thread, type, message[type]);
     if (changed) {

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Contact } from './contacts.ts';
-import type { InboundMessage, SandboxNumber } from './control-schemas.ts';
+import type { BusinessNumber, Echo, InboundMessage } from './control-schemas.ts';
+import type { Pricing } from './free-tier.ts';
 import { webhookError } from './graph-error.ts';
+import { sha256Base64, sampleMedia } from './media.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -47,12 +49,8 @@ const unsupportedError = {
 };
 
 function media(mimeType: string, more: Json = {}): Json {
-  return {
-    mime_type: mimeType,
-    sha256: randomBytes(32).toString('base64'),
-    id: String(randomBytes(6).readUIntBE(0, 6)),
-    ...more,
-  };
+  const id = String(randomBytes(6).readUIntBE(0, 6));
+  return { mime_type: mimeType, sha256: sha256Base64(sampleMedia(id)), id, ...more };
 }
 
 function defaultContent(request: InboundMessage, contact: Contact): unknown {
@@ -108,12 +106,29 @@ function systemContent(request: InboundMessage, contact: Contact): Json {
 }
 
 /** The value around a message. System messages come without `contacts`. */
-export function messageValue(number: SandboxNumber, contact: Contact, message: Json): WebhookValue {
+export function messageValue(number: BusinessNumber, contact: Contact, message: Json): WebhookValue {
   return {
     ...head(number),
     ...(message['type'] !== 'system' && { contacts: [contactBlock(contact)] }),
     messages: [message],
   };
+}
+
+/** The whole body that tells of what the business wrote to a contact on its own phone. */
+export function echoBody(number: BusinessNumber, contact: Contact, echo: Echo, id: string, nowMs: number): Json {
+  const { metadata, messaging_product } = head(number);
+  const message = {
+    from: metadata.display_phone_number,
+    ...(contact.waId !== undefined && { to: contact.waId }),
+    ...(contact.userId !== undefined && { to_user_id: contact.userId }),
+    id,
+    timestamp: echo.timestamp === undefined ? unixSeconds(nowMs) : String(echo.timestamp),
+    type: 'text',
+    text: { body: echo.text },
+  };
+  const value = { messaging_product, metadata, contacts: [contactBlock(contact)], message_echoes: [message] };
+  const changes = [{ value, field: 'smb_message_echoes' }];
+  return { object: 'whatsapp_business_account', entry: [{ id: number.wabaId, changes }] };
 }
 
 /** What became of a message that the business sent. */
@@ -125,12 +140,13 @@ export interface StatusReport {
   /** What was dialled, when it was a phone. */
   readonly dialled: string | undefined;
   readonly callbackData: string | undefined;
+  readonly pricing: Pricing | undefined;
   readonly errorCode?: number;
   readonly nowMs: number;
 }
 
 /** The value with one status. A `failed` one has no `contacts`, and no BSUID if it was sent to a phone. */
-export function statusValue(number: SandboxNumber, report: StatusReport): WebhookValue {
+export function statusValue(number: BusinessNumber, report: StatusReport): WebhookValue {
   const { contact, status } = report;
   const failed = status === 'failed';
   const recipientId = contact?.waId ?? report.dialled;
@@ -147,14 +163,12 @@ export function statusValue(number: SandboxNumber, report: StatusReport): Webhoo
         ...(recipientUserId !== undefined && { recipient_user_id: recipientUserId }),
         ...(report.callbackData !== undefined && { biz_opaque_callback_data: report.callbackData }),
         // Pricing comes with `sent` and one of the two later ones (Meta, "Status messages webhook").
-        ...((status === 'sent' || status === 'delivered') && { pricing }),
+        ...((status === 'sent' || status === 'delivered') && report.pricing && { pricing: report.pricing }),
         ...(report.errorCode !== undefined && { errors: [webhookError(report.errorCode)] }),
       },
     ],
   };
 }
-
-const pricing = { billable: false, pricing_model: 'PMP', type: 'free_customer_service', category: 'service' };
 
 /**
  * One webhook body of several values. Meta promises no shape for a batch, so `chance` mixes them: neighbours of the same
@@ -190,7 +204,7 @@ function merge(a: WebhookValue, b: WebhookValue): WebhookValue | undefined {
   };
 }
 
-function head(number: SandboxNumber): Pick<WebhookValue, 'messaging_product' | 'metadata'> {
+function head(number: BusinessNumber): Pick<WebhookValue, 'messaging_product' | 'metadata'> {
   return {
     messaging_product: 'whatsapp',
     metadata: {

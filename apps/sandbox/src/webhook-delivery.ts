@@ -1,5 +1,7 @@
 import { Agent, type Dispatcher } from 'undici';
-import type { DeliveryCounts, DeliverySettings, SandboxNumber } from './control-schemas.ts';
+import type { Callback } from './account-schemas.ts';
+import type { Accounts, WebhookTarget } from './accounts.ts';
+import type { DeliveryCounts, DeliverySettings } from './control-schemas.ts';
 import { createRandom } from './random.ts';
 import { encodeWebhook, signWebhook } from './signature.ts';
 import { webhookBody, type WebhookValue } from './webhook-bodies.ts';
@@ -24,7 +26,7 @@ export const defaultDeliverySettings: DeliverySettings = {
   seed: 1,
 };
 
-/** One thing to tell a number's callback URL. */
+/** One thing to tell whoever gets the `messages` webhooks of a number. */
 export interface Update {
   readonly phoneNumberId: string;
   readonly value: WebhookValue;
@@ -36,6 +38,8 @@ export interface Update {
 
 interface Job {
   readonly phoneNumberId: string;
+  /** Webhook field; it decides where the body goes. */
+  readonly field: string;
   readonly body: Buffer;
   readonly updates: readonly Update[];
   readonly firstAt: number;
@@ -43,10 +47,11 @@ interface Job {
   attempts: number;
 }
 
-interface Target {
-  readonly origin: string;
-  readonly path: string;
-  readonly appSecret: string;
+/** What came of the verification GET; `status` is null when there was no answer. */
+export interface Verification {
+  readonly verified: boolean;
+  readonly status: number | null;
+  readonly reason: string | null;
 }
 
 /**
@@ -66,7 +71,7 @@ export class WebhookDelivery {
   private generation = 0;
 
   constructor(
-    private readonly numbers: ReadonlyMap<string, SandboxNumber>,
+    private readonly accounts: Accounts,
     private readonly now: () => number,
     private readonly seed: number,
   ) {
@@ -121,9 +126,9 @@ export class WebhookDelivery {
     }
   }
 
-  /** Delivers exactly these bytes. */
-  sendRaw(phoneNumberId: string, body: Buffer): void {
-    this.enqueue({ phoneNumberId, body, updates: [], firstAt: this.now(), isRepeat: false, attempts: 0 });
+  /** Delivers exactly these bytes, as a webhook with this field. */
+  sendRaw(phoneNumberId: string, body: Buffer, field = 'messages'): void {
+    this.enqueue({ phoneNumberId, field, body, updates: [], firstAt: this.now(), isRepeat: false, attempts: 0 });
   }
 
   /** Forgets what waits and every count; an attempt under way is not counted any more. */
@@ -147,8 +152,8 @@ export class WebhookDelivery {
 
   /** Numbers of one app share a callback, so their updates may share a body. */
   private accountOf(phoneNumberId: string): string {
-    const number = this.numbers.get(phoneNumberId);
-    return number ? `${number.callbackUrl} ${number.appSecret}` : phoneNumberId;
+    const target = this.accounts.webhookTarget(phoneNumberId, 'messages');
+    return target ? `${target.callbackUrl} ${target.appSecret}` : phoneNumberId;
   }
 
   private flush(account: string): void {
@@ -161,11 +166,19 @@ export class WebhookDelivery {
   private submit(updates: readonly Update[], atOnce: boolean): void {
     const { phoneNumberId } = updates[0]!;
     const parts = updates.map((update) => ({
-      wabaId: this.numbers.get(update.phoneNumberId)?.wabaId ?? '0',
+      wabaId: this.accounts.numbers.get(update.phoneNumberId)?.wabaId ?? '0',
       value: update.value,
     }));
     const body = encodeWebhook(webhookBody(parts, this.random));
-    const job: Job = { phoneNumberId, body, updates, firstAt: this.now(), isRepeat: false, attempts: 0 };
+    const job: Job = {
+      phoneNumberId,
+      field: 'messages',
+      body,
+      updates,
+      firstAt: this.now(),
+      isRepeat: false,
+      attempts: 0,
+    };
     if (atOnce) {
       void this.attempt(job);
       return;
@@ -198,11 +211,18 @@ export class WebhookDelivery {
 
   private async attempt(job: Job): Promise<void> {
     const { generation } = this;
+    // Looked up each time: a cure helps at once.
+    const target = this.accounts.webhookTarget(job.phoneNumberId, job.field);
+    if (!target) {
+      this.counts.unsubscribed += 1;
+      for (const update of job.updates) update.onTried?.();
+      return;
+    }
     this.inFlight += 1;
     this.counts.attempts += 1;
     if (job.attempts > 0) this.counts.retries += 1;
     job.attempts += 1;
-    const outcome = await this.post(job);
+    const outcome = await this.post(job.body, target);
     if (job.attempts === 1 && !job.isRepeat) for (const update of job.updates) update.onTried?.();
     // A reset in the meantime has forgotten this one.
     if (generation !== this.generation) return;
@@ -234,23 +254,21 @@ export class WebhookDelivery {
     this.schedule(job, retryDelaysMs[Math.min(job.attempts, retryDelaysMs.length) - 1] ?? 0);
   }
 
-  /** HTTP status of one try, or the code of what went wrong. The number is looked up each time: a cure helps at once. */
-  private async post(job: Job): Promise<number | string> {
-    const number = this.numbers.get(job.phoneNumberId);
-    if (!number) return 'no_such_number';
-    const { origin, path, appSecret } = targetOf(number);
+  /** HTTP status of one try, or the code of what went wrong. */
+  private async post(body: Buffer, { callbackUrl, appSecret }: WebhookTarget): Promise<number | string> {
+    const { origin, pathname, search } = new URL(callbackUrl);
     const { timeoutMs } = this.settings;
     try {
       const response = await this.agent.request({
         origin,
-        path,
+        path: pathname + search,
         method: 'POST',
         headers: {
           'content-type': 'application/json',
           'user-agent': 'facebookexternalua',
-          'x-hub-signature-256': signWebhook(appSecret, job.body),
+          'x-hub-signature-256': signWebhook(appSecret, body),
         },
-        body: job.body,
+        body,
         headersTimeout: timeoutMs,
         bodyTimeout: timeoutMs,
       });
@@ -265,20 +283,20 @@ export class WebhookDelivery {
    * Meta's check of a callback URL: a GET with the verify token and a random challenge, which must come back alone with
    * status 200 (Meta, "Create a webhook endpoint").
    */
-  async verify(number: SandboxNumber): Promise<{ verified: boolean; status: number | null; reason: string | null }> {
-    const { origin, path } = targetOf(number);
+  async verify({ callbackUrl, verifyToken }: Callback): Promise<Verification> {
+    const { origin, pathname, search } = new URL(callbackUrl);
     const challenge = String(100_000_000 + Math.floor(Math.random() * 900_000_000));
     const query = new URLSearchParams({
       'hub.mode': 'subscribe',
       'hub.challenge': challenge,
-      'hub.verify_token': number.verifyToken,
+      'hub.verify_token': verifyToken,
     });
     const { timeoutMs } = this.settings;
     let response: Dispatcher.ResponseData;
     try {
       response = await this.agent.request({
         origin,
-        path: `${path}${path.includes('?') ? '&' : '?'}${query.toString()}`,
+        path: `${pathname}${search === '' ? '?' : `${search}&`}${query.toString()}`,
         method: 'GET',
         headersTimeout: timeoutMs,
         bodyTimeout: timeoutMs,
@@ -293,17 +311,6 @@ export class WebhookDelivery {
   }
 }
 
-const targets = new WeakMap<SandboxNumber, Target>();
-
-function targetOf(number: SandboxNumber): Target {
-  const known = targets.get(number);
-  if (known) return known;
-  const url = new URL(number.callbackUrl);
-  const target = { origin: url.origin, path: url.pathname + url.search, appSecret: number.appSecret };
-  targets.set(number, target);
-  return target;
-}
-
 function createCounts() {
   return {
     delivered: 0,
@@ -312,6 +319,7 @@ function createCounts() {
     retries: 0,
     repeats: 0,
     givenUp: 0,
+    unsubscribed: 0,
     lastRefusal: null as DeliveryCounts['lastRefusal'],
   };
 }

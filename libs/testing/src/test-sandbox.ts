@@ -6,6 +6,9 @@ import {
   type Faults,
   type JournalEntry,
   type Limits,
+  type MailboxFaults,
+  type MailEntry,
+  type ManagementEntry,
   type RunningSandbox,
   type SandboxNumber,
 } from '@answerline/sandbox';
@@ -17,14 +20,22 @@ import { tempDir } from './temp-dir.ts';
 export interface TestSandbox {
   /** For `META_GRAPH_BASE_URL`. */
   readonly url: string;
+  /** Of its mailbox, for `SMTP_URL`. */
+  readonly smtpUrl: string;
   readonly secrets: SecretBox;
   /** Makes the number of a seeded channel known at Meta, and its token to the channel. Webhooks go nowhere unless told. */
   connect(database: Database, channel: SeededChannel, number?: Partial<SandboxNumber>): Promise<SandboxNumber>;
   /** Accepted calls of one number, oldest first. */
   calls(channel: Pick<SeededChannel, 'phoneNumberId'>, kind?: JournalEntry['kind']): Promise<JournalEntry[]>;
+  /** Every other Graph call, accepted or refused, oldest first. */
+  managementCalls(): Promise<ManagementEntry[]>;
   faults(faults: Partial<Faults>): Promise<void>;
   limits(limits: Partial<Limits>): Promise<void>;
   delivery(settings: Partial<DeliverySettings>): Promise<void>;
+  /** Mails that were taken, oldest first. */
+  mails(): Promise<MailEntry[]>;
+  /** What goes wrong with mails; all works unless told. */
+  mailFaults(faults: Partial<MailboxFaults>): Promise<void>;
   /** Any other address under `/sandbox`. */
   control<Answer = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<Answer>;
   close(): Promise<void>;
@@ -33,9 +44,11 @@ export interface TestSandbox {
 /** Journal lines that one request may ask for. */
 const JOURNAL_PAGE = 10_000;
 
-/** Starts a sandbox on a free port with its files in a temporary folder. Nobody is unknown to it, and it delivers nothing. */
-export async function startTestSandbox(): Promise<TestSandbox> {
-  const sandbox: RunningSandbox = await startSandbox({ host: '127.0.0.1', port: 0, dataDir: await tempDir() });
+/** Starts a sandbox on a free port with its files in a temporary folder. Nobody is unknown to it, and it delivers nothing; `numbers` are known from the start. */
+export async function startTestSandbox({
+  numbers = [],
+}: { readonly numbers?: readonly SandboxNumber[] } = {}): Promise<TestSandbox> {
+  const sandbox: RunningSandbox = await startSandbox({ host: '127.0.0.1', port: 0, dataDir: await tempDir(), numbers });
   const secrets = new SecretBox([{ id: 'k1', key: randomBytes(32) }]);
   const control = async <Answer>(method: string, path: string, body?: unknown): Promise<Answer> => {
     const response = await fetch(`${sandbox.url}/sandbox${path}`, {
@@ -76,6 +89,7 @@ export async function startTestSandbox(): Promise<TestSandbox> {
   await control('PUT', '/delivery', { paused: true });
   return {
     url: sandbox.url,
+    smtpUrl: sandbox.smtpUrl,
     secrets,
     connect,
     calls: async ({ phoneNumberId }, kind = 'text') => {
@@ -85,9 +99,15 @@ export async function startTestSandbox(): Promise<TestSandbox> {
       );
       return items.filter((entry) => entry.phoneNumberId === phoneNumberId);
     },
+    managementCalls: async () => {
+      const path = `/journal?kind=management&limit=${String(JOURNAL_PAGE)}`;
+      return (await control<{ items: ManagementEntry[] }>('GET', path)).items;
+    },
     faults: async (faults) => void (await control('PUT', '/faults', faults)),
     limits: async (limits) => void (await control('PUT', '/limits', limits)),
     delivery: async (settings) => void (await control('PUT', '/delivery', settings)),
+    mails: async () => (await control<{ items: MailEntry[] }>('GET', '/mails')).items,
+    mailFaults: async (faults) => void (await control('PUT', '/mailbox', faults)),
     control,
     close: () => sandbox.close(),
   };
