@@ -58,6 +58,32 @@ const handoffRequested = z
   })
   .describe('A contact asked for a human, or the AI gave up; the AI is silent and the owner is told.');
 
+const channelAlarm = z
+  .object({
+    channelId: id.describe('The channel'),
+    code: code
+      .meta({ examples: ['token_invalid'] })
+      .describe('What the check of its credentials found; `token_expiring` before an expiry'),
+    daysLeft: z
+      .int()
+      .nonnegative()
+      .nullable()
+      .describe('Days until the token expires; null when it is refused already'),
+  })
+  .describe('Meta refuses the credentials of a channel, or its token expires in 14, 7 or 1 days. Once per cause.');
+
+const quotaReached = z
+  .object({
+    month: z
+      .string()
+      .regex(/^\d{4}-\d{2}$/)
+      .meta({ examples: ['2026-11'] })
+      .describe('The month, in the time zone of the workspace'),
+    percent: z.int().positive().describe('80 or 100: the share of the month’s replies that is used'),
+    limit: z.int().nonnegative().describe('Replies of the month'),
+  })
+  .describe('A workspace has used 80 or 100 % of its replies of the month. Once a month, share and limit.');
+
 /** Every event: its type and the schema of its `data`. The one list that types, checks and docs are made from. */
 export const eventDataSchemas = {
   conversation_started: conversationStarted,
@@ -65,6 +91,8 @@ export const eventDataSchemas = {
   reply_accepted: replyAccepted,
   reply_failed: replyFailed,
   handoff_requested: handoffRequested,
+  channel_alarm: channelAlarm,
+  quota_reached: quotaReached,
 };
 
 /** The public name of an event; also the second token of its subject. */

@@ -1,4 +1,7 @@
 import * as z from 'zod';
+import { timeZoneSchema } from './business-hours.ts';
+import { handoffSettingsReadSchema, handoffSettingsSchema } from './http-handoff.ts';
+import { callbackChoiceSchema, connectionCheckSchema } from './http-connection.ts';
 import { planSchema } from './plans.ts';
 
 /**
@@ -29,6 +32,10 @@ export const problemSchema = z.object({
   code: z.string(),
   detail: z.string(),
   errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  checks: z
+    .array(connectionCheckSchema)
+    .optional()
+    .describe('With a connection that was refused: all that was checked'),
   correlationId: z.string().optional().describe('With a fault of ours: the id under which it stands in the log'),
 });
 export type Problem = z.infer<typeof problemSchema>;
@@ -36,17 +43,19 @@ export type Problem = z.infer<typeof problemSchema>;
 export const createWorkspaceSchema = z.strictObject({
   name: name.describe('What the workspace is called'),
   plan: planSchema.optional().describe('Default: the installation’s DEFAULT_PLAN'),
-  timeZone: z
-    .string()
-    .refine(isTimeZone, 'An IANA time zone such as Europe/Madrid.')
+  timeZone: timeZoneSchema.optional().describe('IANA time zone in which months begin; default UTC'),
+  ownerEmail: z
+    .email()
+    .max(254)
     .optional()
-    .describe('IANA time zone in which months begin; default UTC'),
+    .describe('Who gets mails about the workspace: handoffs, quota, trouble with a channel'),
 });
 export const workspaceSchema = z.object({
   id,
   name: z.string(),
   plan: planSchema,
   timeZone: z.string(),
+  ownerEmail: z.string().nullable(),
   createdAt: time,
 });
 export const createdWorkspaceSchema = z.object({
@@ -54,14 +63,45 @@ export const createdWorkspaceSchema = z.object({
   apiKey: z.string().describe('A key of the new workspace with all scopes. Shown once.'),
 });
 
-export const createChatbotSchema = z.strictObject({
-  name,
+export const replyKindSchema = z.enum([
+  'answer',
+  'abstain',
+  'fallback',
+  'over_quota',
+  'limited',
+  'handoff_confirmation',
+  'media_notice',
+  'plan_notice',
+  'human',
+  'template',
+]);
+/** What a reply is. Only answer and abstain count against the quota. */
+export type ReplyKind = z.infer<typeof replyKindSchema>;
+
+/** Replies that are fixed texts, which a chatbot may word in its own way. */
+export const fixedKindSchema = replyKindSchema.exclude(['answer', 'human', 'template']);
+const chatbotLanguageSchema = z.enum(['en', 'es']);
+
+const chatbotSettingsSchema = z.strictObject({
+  name: name.optional(),
   instructions: z.string().max(8_000).optional(),
-  language: z.enum(['en', 'es']).optional().describe('Used when the contact’s own language is not known; default en'),
+  language: chatbotLanguageSchema.optional().describe('Used when the contact’s own language is not known; default en'),
+  aiEnabled: z.boolean().optional().describe('False: the AI says nothing any more, at once; messages are still stored'),
   quietMs: z.int().min(0).max(30_000).optional().describe('Wait this long for more before answering; default 1500'),
   quietMaxMs: z.int().min(0).max(60_000).optional().describe('But never longer than this; default 6000'),
   showSources: z.boolean().optional(),
+  texts: z
+    .partialRecord(
+      chatbotLanguageSchema,
+      z.partialRecord(fixedKindSchema, z.string().trim().min(1).max(1_000).nullable()),
+    )
+    .optional()
+    .describe('Own words for fixed replies, by language and kind; null: the usual ones again'),
+  ...handoffSettingsSchema.shape,
 });
+export const createChatbotSchema = chatbotSettingsSchema.extend({ name });
+/** Merges: what is left out stays as it is. */
+export const updateChatbotSchema = chatbotSettingsSchema;
 export const chatbotSchema = z.object({
   id,
   name: z.string(),
@@ -71,6 +111,8 @@ export const chatbotSchema = z.object({
   quietMs: z.int(),
   quietMaxMs: z.int(),
   showSources: z.boolean(),
+  texts: z.record(z.string(), z.record(z.string(), z.string())).describe('Own words for fixed replies'),
+  ...handoffSettingsReadSchema.shape,
   createdAt: time,
 });
 
@@ -188,7 +230,22 @@ export const receiptSchema = z.object({
 
 export const channelTypeSchema = z.enum(['whatsapp', 'web']);
 export type ChannelType = z.infer<typeof channelTypeSchema>;
-export const channelStateSchema = z.enum(['draft', 'live', 'broken', 'suspended_by_plan', 'disconnected']);
+/**
+ * Where a channel stands. `draft`: no credentials yet · `validated`: Meta accepts them · `webhook_verified`: Meta has verified
+ * the callback · `live`: an event of this number has come, signed where there is an App Secret · `degraded`: live, and
+ * something needs a look · `broken`: it cannot send or cannot receive until a person acts · `suspended_by_plan`: stored, not
+ * answered · `disconnected`: switched off, its secrets erased.
+ */
+export const channelStateSchema = z.enum([
+  'draft',
+  'validated',
+  'webhook_verified',
+  'live',
+  'degraded',
+  'broken',
+  'suspended_by_plan',
+  'disconnected',
+]);
 export type ChannelState = z.infer<typeof channelStateSchema>;
 export const putWhatsAppChannelSchema = z.strictObject({
   appId: metaId.describe('App ID: top of the app dashboard at Meta'),
@@ -200,7 +257,11 @@ export const putWhatsAppChannelSchema = z.strictObject({
     .regex(/^[0-9a-f]{16,128}$/i, 'Hex digits, as App settings → Basic shows them.')
     .optional()
     .describe('App Secret. Without it nobody can tell Meta’s deliveries from forged ones'),
-  displayPhoneNumber: z.string().max(40).optional(),
+  displayPhoneNumber: z.string().max(40).optional().describe('Shown until Meta says what the number is'),
+  acceptExpiring: z.boolean().optional().describe('Takes a token that expires within 7 days'),
+  callback: callbackChoiceSchema
+    .optional()
+    .describe('What to do when Meta delivers to another address than ours. Left out, the connection is refused then'),
 });
 export const channelSchema = z.object({
   id,
@@ -211,13 +272,27 @@ export const channelSchema = z.object({
   phoneNumberId: z.string().nullable(),
   wabaId: z.string().nullable(),
   displayPhoneNumber: z.string().nullable(),
+  verifiedName: z.string().nullable().describe('What contacts see, as Meta has verified it'),
+  qualityRating: z.string().nullable().describe('GREEN, YELLOW, RED or UNKNOWN, as Meta said when it was last asked'),
+  throughput: z.string().nullable().describe('STANDARD (80 messages a second) or HIGH (1,000), as Meta said'),
+  onBusinessApp: z.boolean().nullable().describe('Also in use in the WhatsApp Business app: 20 messages a second'),
+  numberOverride: z.boolean().describe('Meta delivers this number here, whatever the callback of its app is'),
   unsigned: z.boolean().describe('True: no App Secret, so deliveries are not verified'),
   sendHoldCode: z.string().nullable().describe('Set while Meta refuses the credentials'),
+  reasons: z.array(z.string()).describe('Codes of why it is not live, worst first; its health says them in words'),
   createdAt: time,
 });
+const webhookSettings = {
+  callbackUrl: z.string().describe('For Meta → your app → WhatsApp → Configuration → Webhooks'),
+  verifyToken: z.string().describe('For the field beside it'),
+};
 export const connectedChannelSchema = channelSchema.extend({
-  callbackUrl: z.string().describe('Paste it into the webhook configuration at Meta'),
-  verifyToken: z.string().describe('Paste it beside the callback URL'),
+  ...webhookSettings,
+  checks: z.array(connectionCheckSchema).describe('All that was checked at Meta'),
+});
+export const readChannelSchema = channelSchema.extend({
+  callbackUrl: webhookSettings.callbackUrl.optional(),
+  verifyToken: webhookSettings.verifyToken.optional().describe('Both only for keys that may write'),
 });
 
 export const conversationSchema = z.object({
@@ -225,29 +300,26 @@ export const conversationSchema = z.object({
   channelId: id,
   contactId: id,
   contactName: z.string().nullable(),
-  owner: z.enum(['ai', 'human']),
-  mutedUntil: time.nullable(),
-  optedOutAt: time.nullable(),
+  owner: z.enum(['ai', 'human']).describe('human: the AI is silent'),
+  heldBy: z.enum(['human', 'meta_agent']).nullable().describe('meta_agent: Meta’s own agent answers on this number'),
+  mutedUntil: time
+    .nullable()
+    .describe('The first message from then on is the AI’s again; null while a human holds: until it is handed back'),
+  optedOutAt: time.nullable().describe('The contact wants no answers of the AI'),
   windowUntil: time.nullable(),
   lastInboundAt: time.nullable(),
   waiting: z.int().describe('Messages that still wait for an outcome'),
   createdAt: time,
 });
 
-export const replyKindSchema = z.enum([
-  'answer',
-  'abstain',
-  'fallback',
-  'over_quota',
-  'limited',
-  'handoff_confirmation',
-  'media_notice',
-  'plan_notice',
-  'human',
-  'template',
-]);
-/** What a reply is. Only answer and abstain count against the quota. */
-export type ReplyKind = z.infer<typeof replyKindSchema>;
+/** A file that a contact sent, as far as Meta described it. The file itself is not fetched. */
+export const mediaSchema = z.object({
+  mimeType: z.string().nullable(),
+  fileName: z.string().nullable(),
+  sizeBytes: z.int().nonnegative().nullable().describe('Null where Meta does not say'),
+  caption: z.string().nullable().describe('As it was sent; the message’s text has its last form'),
+  state: z.enum(['not_fetched']),
+});
 
 export const messageSchema = z.object({
   id,
@@ -257,12 +329,14 @@ export const messageSchema = z.object({
   kind: replyKindSchema.nullable().describe('Of outbound messages'),
   type: z.string(),
   text: z.string().nullable(),
+  media: mediaSchema.nullable().describe('Of an image, video, audio or document of a contact'),
   providerMessageId: z.string().nullable(),
   status: z
     .string()
     .nullable()
     .describe('pending, sending, unknown, accepted, sent, delivered, read, played, failed, superseded'),
   failure: z.string().nullable(),
+  failureHint: z.string().nullable().describe('What the failure means and what to do about it, for a person'),
   sentAt: time,
   receivedAt: time,
   editedAt: time.nullable(),
@@ -280,14 +354,12 @@ export const webhookLogEntrySchema = z.object({
   stored: z.int(),
   repeated: z.int(),
   count: z.int().describe('Deliveries in this entry: refused ones are counted by key, verdict and minute'),
+  replays: z.int().describe('How often this body was replayed'),
   receivedAt: time,
 });
-
-function isTimeZone(value: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: value });
-    return true;
-  } catch {
-    return false;
-  }
-}
+/** A stored delivery that was given to ingest once more. */
+export const replayedDeliverySchema = z.object({
+  webhookLogId: id,
+  bodySha256: z.string().describe('Look for it in the log: what became of the replay is an entry of its own'),
+  replay: z.int().describe('1 for the first replay of this body'),
+});

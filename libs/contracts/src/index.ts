@@ -32,7 +32,37 @@ export {
   type EventData,
   type EventType,
 } from './events.ts';
-export { planLimits, planSchema, plans, plansWith, type Plan, type PlanLimits } from './plans.ts';
+export { businessHoursSchema, timeZoneSchema, weekdays, type BusinessHours, type Weekday } from './business-hours.ts';
+export { changeHolderSchema, sendMessageSchema } from './http-handoff.ts';
+export { selfTestObject } from './self-test.ts';
+export {
+  planLimits,
+  planSchema,
+  plans,
+  plansWith,
+  QUOTA_WARNINGS,
+  reachedPercent,
+  type Plan,
+  type PlanLimits,
+  type QuotaPercent,
+} from './plans.ts';
+export { changedPlanSchema, changePlanSchema, META_BILLS_NOTE, usageSchema } from './http-usage.ts';
+export {
+  contactSchema,
+  deletedContactSchema,
+  disconnectedChannelSchema,
+  exportedContactSchema,
+} from './http-disconnect.ts';
+export { callbackChoiceSchema, connectionCheckSchema } from './http-connection.ts';
+export {
+  channelHealthSchema,
+  channelReasonSchema,
+  checkStatusSchema,
+  reasonSeveritySchema,
+  type ChannelHealth,
+  type CheckStatus,
+  type ReasonSeverity,
+} from './http-channel-health.ts';
 export {
   askResultSchema,
   askSchema,
@@ -46,12 +76,15 @@ export {
   createdWorkspaceSchema,
   createSourceSchema,
   createWorkspaceSchema,
+  fixedKindSchema,
   messageSchema,
   pageOf,
   pageQuerySchema,
   problemSchema,
   putWhatsAppChannelSchema,
+  readChannelSchema,
   receiptSchema,
+  replayedDeliverySchema,
   replyKindSchema,
   searchModeSchema,
   searchQuerySchema,
@@ -59,6 +92,7 @@ export {
   sourceSchema,
   sourceStateSchema,
   sourceTypeSchema,
+  updateChatbotSchema,
   webhookLogEntrySchema,
   workspaceSchema,
   type ChannelState,

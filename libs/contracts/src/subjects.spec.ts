@@ -32,6 +32,8 @@ describe('subjects', () => {
     expect(parseWebhookSubject(webhookSubject(workspaceId, keyId))).toEqual({ workspaceId, keyId });
     const event = { type: 'reply_failed', workspaceId, channelId, conversationId } as const;
     expect(parseEventSubject(eventSubject(event.type, workspaceId, channelId, conversationId))).toEqual(event);
+    const ofWorkspace = { ...event, channelId: null, conversationId: null };
+    expect(parseEventSubject(eventSubject(event.type, workspaceId, null, null))).toEqual(ofWorkspace);
     for (const workspace of [workspaceId, null]) {
       expect(parseDeadLetterSubject(deadLetterSubject('EVENTS', 'fanout', workspace))).toEqual({
         stream: 'EVENTS',

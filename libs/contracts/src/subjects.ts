@@ -10,6 +10,8 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const word = /^[A-Za-z0-9_-]{1,64}$/;
 /** Stands in a dead letter's subject when the message it is about named no workspace. */
 const noWorkspace = 'none';
+/** Stands in an event's subject for the channel or conversation that it is not about. */
+const notAbout = 'none';
 
 function token(value: string, shape: RegExp): string {
   // The value itself stays out of the message: what is refused here may be anything.
@@ -23,6 +25,7 @@ export const doorbells = {
   send: 'A reply waits to be sent, or one was settled for which others waited.',
   outbox: 'Events wait to be published.',
   source: 'A source of a knowledge base waits to be indexed or deleted.',
+  mail: 'A mail to an owner waits to be sent.',
   delivery: 'An outgoing event waits to be delivered (a later part).',
   media: 'A media file waits to be fetched (a later part).',
 } as const;
@@ -42,20 +45,29 @@ export function parseWebhookSubject(subject: string): { workspaceId: string; key
   return { workspaceId, keyId };
 }
 
-/** `events.<type>.<workspace>.<channel>.<conversation>`. Throws TypeError when an id is not a UUID. */
-export function eventSubject(type: EventType, workspaceId: string, channelId: string, conversationId: string): string {
-  const ids = [workspaceId, channelId, conversationId].map((id) => token(id, uuid));
+/**
+ * `events.<type>.<workspace>.<channel>.<conversation>`; `none` where an event is about no channel or conversation. Throws
+ * TypeError when an id is not a UUID.
+ */
+export function eventSubject(
+  type: EventType,
+  workspaceId: string,
+  channelId: string | null,
+  conversationId: string | null,
+): string {
+  const ids = [workspaceId, channelId, conversationId].map((id) => (id === null ? notAbout : token(id, uuid)));
   return `events.${token(type, word)}.${ids.join('.')}`;
 }
 
 /** The parts of an event's subject, or null when it is not one. `type` may be one that this version does not know. */
 export function parseEventSubject(
   subject: string,
-): { type: string; workspaceId: string; channelId: string; conversationId: string } | null {
+): { type: string; workspaceId: string; channelId: string | null; conversationId: string | null } | null {
   const [first, type, workspaceId, channelId, conversationId, ...rest] = subject.split('.');
   if (first !== 'events' || type === undefined || !word.test(type) || rest.length > 0) return null;
-  if (!isId(workspaceId) || !isId(channelId) || !isId(conversationId)) return null;
-  return { type, workspaceId, channelId, conversationId };
+  if (!isId(workspaceId) || !isAbout(channelId) || !isAbout(conversationId)) return null;
+  const idOf = (value: string): string | null => (value === notAbout ? null : value);
+  return { type, workspaceId, channelId: idOf(channelId), conversationId: idOf(conversationId) };
 }
 
 /**
@@ -91,6 +103,10 @@ export function liveSubject(workspaceId: string, conversationId: string): string
 /** The workspace named in a webhook's or event's subject, or null. */
 export function workspaceOfSubject(subject: string): string | null {
   return (parseWebhookSubject(subject) ?? parseEventSubject(subject))?.workspaceId ?? null;
+}
+
+function isAbout(value: string | undefined): value is string {
+  return value === notAbout || isId(value);
 }
 
 function isId(value: string | undefined): value is string {

@@ -1,8 +1,10 @@
 export {
   decideBeforeModel,
   decideTurn,
+  isMuteOver,
   newConversation,
   HISTORY_AGE_MS,
+  HUMAN_HOLD_MS,
   SERVICE_WINDOW_MS,
   TURN_CLAIMS_MAX,
   TURN_LEASE_MS,
@@ -10,6 +12,7 @@ export {
   TURN_PATIENCE_MS,
   type ConversationState,
   type HistoryReason,
+  type Holder,
   type Preflight,
   type QuietWindow,
   type TurnDecision,
@@ -39,3 +42,4 @@ export {
   type SendPhase,
   type SendState,
 } from './send.ts';
+export { asksFor, isOneOf } from './said-words.ts';

@@ -78,6 +78,8 @@ const STEPS = {
   reaction: 1,
   takeOver: 4,
   handBack: 6,
+  agentTakesOver: 2,
+  agentReleases: 2,
   muteEnds: 2,
   humanReply: 2,
   optOut: 1,
@@ -222,6 +224,17 @@ class World {
     this.silence({ type: 'take_over', mutedUntil: pick % 3 === 0 ? null : this.now + (pick % 5) * 10 * SECOND });
   }
 
+  private agentTakesOver(): void {
+    this.silence({ type: 'take_over', mutedUntil: this.now + 24 * HOUR, by: 'meta_agent' });
+  }
+
+  private agentReleases(): void {
+    const { heldBy } = this.conversation;
+    this.apply({ type: 'released' });
+    must((this.conversation.owner === 'human') === (heldBy === 'human'), 'Meta’s agent gives away what a human holds');
+    reach(`released by the agent while held by ${heldBy ?? 'nobody'}`);
+  }
+
   private optOut(): void {
     this.silence({ type: 'opt_out', now: this.now });
   }
@@ -235,6 +248,8 @@ class World {
       this.tell(send, { type: 'take_over' });
       must(before.author === 'ai' || before === send.state, 'what a human said is taken back');
       if (before.phase !== send.state.phase) reach(`superseded from ${before.phase}`);
+      const isOpen = send.state.phase !== 'sending' && !isSettled(send.state.phase);
+      must(send.state.author !== 'ai' || !isOpen, 'the AI has something left to say after a take-over');
     }
   }
 
@@ -247,15 +262,24 @@ class World {
     if (mutedUntil !== null) this.now = Math.max(this.now, mutedUntil);
   }
 
+  /** One transaction: whoever held it, a human does now, and for 24 hours more. */
   private humanReply(pick: number): void {
-    if (this.conversation.owner === 'human') this.say(null, 'human', 1 + (pick % 2));
+    this.silence({ type: 'take_over', mutedUntil: this.now + 24 * HOUR });
+    this.say(null, 'human', 1 + (pick % 2));
   }
 
   private optIn(): void {
     this.apply({ type: 'opt_in' });
   }
-  private channelOff(): void {
+  /** Sometimes for good: then what has not left is called off. */
+  private channelOff(pick: number): void {
     this.apply({ type: 'channel_answers', value: false });
+    if (pick % 2 === 0) return;
+    for (const send of this.sends) {
+      const before = send.state.phase;
+      this.tell(send, { type: 'called_off', code: 'channel_off' });
+      if (before !== send.state.phase) reach(`called off from ${before}`);
+    }
   }
   private channelOn(): void {
     this.apply({ type: 'channel_answers', value: true });
@@ -394,8 +418,8 @@ class World {
         this.say(first, 'ai', 1);
         break;
       case 'handed_off':
-        this.say(first, 'system', 1);
         this.silence({ type: 'take_over', mutedUntil: null });
+        this.say(first, 'system', 1);
         break;
       default:
         break;
@@ -523,6 +547,11 @@ class World {
     );
     if (seen.length > 0) reach('a double after a proof of silence that was wrong');
     const place = this.sends.indexOf(send);
+    const isAfterHandoff = this.calls.some(({ send: other }) => {
+      const isLater = this.sends.indexOf(other) > place;
+      return isLater && other.state.author !== 'ai' && other.state.epoch > send.state.epoch;
+    });
+    must(send.state.author !== 'ai' || !isAfterHandoff, 'the AI speaks after the confirmation, or after a human');
     const isOvertaken = this.calls.some((call) => this.sends.indexOf(call.send) > place);
     must(!isOvertaken || seen.length > 0, 'sends are called out of order');
   }
@@ -611,6 +640,7 @@ class World {
     const before = send.state;
     const { state, call } = decideSend(before, fact);
     send.state = state;
+    if (before.phase === 'sending' && state.phase === 'superseded') reach('superseded once its call was over');
     must(before.phase !== 'accepted' || state.phase === 'accepted', 'an accepted send is undone');
     const isUndone = before.attempts.some(
       (it, at) => it.phase === 'accepted' && state.attempts[at]?.phase !== it.phase,
@@ -740,6 +770,12 @@ const SITUATIONS = [
   'superseded from pending',
   'superseded from retry',
   'superseded from unknown',
+  'called off from pending',
+  'called off from retry',
+  'called off from unknown',
+  'superseded once its call was over',
+  'released by the agent while held by meta_agent',
+  'released by the agent while held by human',
   'a notifier dies before its call',
   'a notifier dies after its call',
   'a worker wakes too late to call',

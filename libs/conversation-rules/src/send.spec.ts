@@ -61,6 +61,7 @@ const notSent = (attemptId = 'a1', now = T): SendFact => ({
 const unanswered = (attemptId = 'a1'): SendFact => ({ type: 'unanswered', attemptId });
 const accepted = (attemptId = 'a1'): SendFact => ({ type: 'accepted', attemptId });
 const takeOver: SendFact = { type: 'take_over' };
+const calledOff: SendFact = { type: 'called_off', code: 'channel_off' };
 
 const after = (facts: readonly SendFact[], author: SendState['author'] = 'ai'): SendState =>
   facts.reduce((state, fact) => decideSend(state, fact).state, newSend(author, 1, T));
@@ -215,6 +216,38 @@ describe('the answer to a call', () => {
     const state = after([aClaim(), unanswered(), takeOver, notSent()]);
     expect(state).toMatchObject({ phase: 'superseded', dueAt: null });
     expect(phases(state)).toEqual(['not_sent']);
+  });
+});
+
+describe('calling off', () => {
+  it.each<[string, readonly SendFact[], SendState['author']]>([
+    ['waits', [], 'ai'],
+    ['waits, of a human', [], 'human'],
+    ['waits, of the system', [], 'system'],
+    ['is to be tried again', [aClaim(), aRefusal()], 'human'],
+    ['waits for a reconnect', [aClaim(), aRefusal({ retry: 'after_reconnect' })], 'ai'],
+    ['has no answer', [aClaim(), unanswered()], 'human'],
+  ])('ends what %s, whoever wrote it', (_, facts, author) => {
+    const state = after([...facts, calledOff], author);
+    expect(state).toMatchObject({ phase: 'superseded', dueAt: null, failure: 'channel_off' });
+    expect(decideSend(state, aClaim({ now: T + 60_000, attemptId: 'a9' })).call).toBe(false);
+    expect(decideSend(state, { type: 'reconnected', now: T }).state).toEqual(state);
+  });
+
+  it('leaves a call under way, and ends what comes back from it', () => {
+    const sending = after([aClaim()]);
+    expect(decideSend(sending, calledOff).state).toEqual(sending);
+    expect(after([aClaim(), calledOff, accepted()]).phase).toBe('accepted');
+    expect(after([aClaim(), calledOff, aRefusal(), calledOff]).phase).toBe('superseded');
+  });
+
+  it.each<[string, readonly SendFact[]]>([
+    ['accepted', [aClaim(), accepted()]],
+    ['failed', [aClaim(), aRefusal({ retry: 'never' })]],
+    ['superseded', [takeOver]],
+  ])('leaves what is %s', (_, facts) => {
+    const state = after(facts);
+    expect(decideSend(state, calledOff).state).toEqual(state);
   });
 });
 
@@ -430,11 +463,26 @@ describe('a take-over', () => {
     }
   });
 
-  it('also ends the send whose call was under way, once that is known not to have worked', () => {
-    const retry = after([aClaim(), takeOver, aRefusal()]);
-    expect(retry.phase).toBe('retry');
-    const { state, call } = decideSend(retry, aClaim({ now: T + 1_000, attemptId: 'a2', conversationEpoch: 2 }));
-    expect({ phase: state.phase, call }).toEqual({ phase: 'superseded', call: false });
+  it.each<[string, SendFact]>([
+    ['was refused and would be tried again', aRefusal()],
+    ['waits for a reconnect', aRefusal({ retry: 'after_reconnect' })],
+    ['is known not to have left', notSent()],
+    ['was lost', unanswered()],
+    ['was never heard of again', aSweep(T + SENDING_LOST_MS + 1)],
+  ])('ends the send whose call was under way as soon as that call %s: nobody waits behind it', (_how, fact) => {
+    const state = after([aClaim(), takeOver, fact]);
+    expect(state).toMatchObject({ phase: 'superseded', dueAt: null });
+    expect(decideSend(state, aClaim({ now: T + 1_000, attemptId: 'a2', conversationEpoch: 2 })).call).toBe(false);
+    // It may have arrived all the same.
+    expect(decideSend(state, aStatus('a1', 'delivered')).state).toMatchObject({
+      phase: 'accepted',
+      delivery: 'delivered',
+    });
+  });
+
+  it('lets a call under way be accepted', () => {
+    expect(after([aClaim(), takeOver]).phase).toBe('sending');
+    expect(after([aClaim(), takeOver, accepted()]).phase).toBe('accepted');
   });
 });
 

@@ -38,6 +38,8 @@ export interface SendState {
   /** AI sends are thrown away under a newer epoch; a human's and the system's are not. */
   readonly author: 'ai' | 'human' | 'system';
   readonly epoch: number;
+  /** The AI's, and somebody has taken over since: what is under way may still arrive, and nothing is called again. */
+  readonly silenced: boolean;
   readonly phase: SendPhase;
   /** When to try next; null while it waits for the channel to be reconnected. */
   readonly dueAt: number | null;
@@ -89,6 +91,8 @@ export type SendFact =
       readonly code?: string;
     }
   | { readonly type: 'take_over' }
+  /** Nothing more is to be said, by anybody: the channel is disconnected, or the contact is being deleted. */
+  | { readonly type: 'called_off'; readonly code: string }
   | { readonly type: 'reconnected'; readonly now: number };
 
 export interface SendDecision {
@@ -102,6 +106,7 @@ export function newSend(author: SendState['author'], epoch: number, now: number)
   return {
     author,
     epoch,
+    silenced: false,
     phase: 'pending',
     dueAt: now,
     attempts: [],
@@ -130,6 +135,12 @@ export function givesBackDebit(sends: readonly Pick<SendState, 'phase' | 'attemp
 
 /** Applies one fact. Pure: same input, same output, nothing else touched. */
 export function decideSend(state: SendState, fact: SendFact): SendDecision {
+  const { state: after, call } = decide(state, fact);
+  // Also when a call that was under way at the take-over ends in doubt: what is said now does not wait for its end.
+  return { state: after.silenced ? supersede(after, after.failure) : after, call };
+}
+
+function decide(state: SendState, fact: SendFact): SendDecision {
   switch (fact.type) {
     case 'claim':
       return claim(state, fact);
@@ -163,9 +174,9 @@ export function decideSend(state: SendState, fact: SendFact): SendDecision {
     case 'status':
       return stay(applyStatus(state, fact));
     case 'take_over':
-      if (state.author !== 'ai') return stay(state);
-      if (state.phase !== 'pending' && state.phase !== 'retry' && state.phase !== 'unknown') return stay(state);
-      return stay({ ...state, phase: 'superseded', dueAt: null });
+      return stay(state.author === 'ai' && !state.silenced ? { ...state, silenced: true } : state);
+    case 'called_off':
+      return stay(supersede(state, fact.code));
     case 'reconnected':
       if (state.phase !== 'retry' || state.dueAt !== null) return stay(state);
       return stay({ ...state, dueAt: fact.now, retryingSince: null });
@@ -253,6 +264,12 @@ function tryAgain(state: SendState, now: number): SendState {
 function isCurrent(state: SendState, attemptId: string): boolean {
   const isLatest = state.attempts.at(-1)?.id === attemptId;
   return isLatest && (state.phase === 'sending' || state.phase === 'unknown');
+}
+
+/** What has not left is not sent any more. A call under way cannot be taken back, and one whose answer was lost is not made again. */
+function supersede(state: SendState, failure: string | null): SendState {
+  if (state.phase !== 'pending' && state.phase !== 'retry' && state.phase !== 'unknown') return state;
+  return { ...state, phase: 'superseded', dueAt: null, failure };
 }
 
 function fail(state: SendState, code: string): SendState {

@@ -76,6 +76,7 @@ describe('numbering', () => {
     ['a reaction or sticker', { type: 'history', reason: 'not_answerable' }, {}, { answerable: false }],
     ['what comes while the channel is off', { type: 'history', reason: 'channel_off' }, { channelAnswers: false }, {}],
     ['what comes while a human holds', { type: 'history', reason: 'human_held' }, { owner: 'human' }, {}],
+    ['what Meta’s own agent answers', { type: 'history', reason: 'human_held' }, {}, { isOverheard: true }],
     ['what comes after an opt-out', { type: 'history', reason: 'opted_out' }, { optedOutAt: T - 1 }, {}],
     ['what comes while the AI is off', { type: 'history', reason: 'ai_off' }, { aiEnabled: false }, {}],
     [
@@ -424,10 +425,42 @@ describe('a take-over', () => {
     expect(decideTurn(back, aCommit()).verdict).toEqual({ type: 'stop' });
   });
 
-  it('of a held conversation sets its new end', () => {
-    const held = aConversation({ owner: 'human', epoch: 2, mutedUntil: T });
-    const { state } = decideTurn(held, { type: 'take_over', mutedUntil: null });
-    expect(state).toMatchObject({ owner: 'human', epoch: 3, mutedUntil: null });
+  it.each<[string, number | null, number | null, number | null]>([
+    ['begins its mute anew', T, T + 60_000, T + 60_000],
+    ['never makes it shorter', T + 60_000, T, T + 60_000],
+    ['can take its end away', T, null, null],
+    ['keeps it without an end', null, T, null],
+  ])('of a held conversation %s', (_what, before, said, mutedUntil) => {
+    const held = aConversation({ owner: 'human', heldBy: 'human', epoch: 2, mutedUntil: before });
+    const { state } = decideTurn(held, { type: 'take_over', mutedUntil: said });
+    expect(state).toMatchObject({ owner: 'human', heldBy: 'human', epoch: 3, mutedUntil });
+  });
+
+  it('by a human stands above that of Meta’s agent, whoever came first', () => {
+    const byAgent: TurnFact = { type: 'take_over', mutedUntil: T, by: 'meta_agent' };
+    const byHuman: TurnFact = { type: 'take_over', mutedUntil: T };
+    expect(after([byAgent])).toMatchObject({ owner: 'human', heldBy: 'meta_agent' });
+    expect(after([byAgent, byHuman]).heldBy).toBe('human');
+    expect(after([byHuman, byAgent]).heldBy).toBe('human');
+  });
+});
+
+describe('a release by Meta’s agent', () => {
+  const byAgent: TurnFact = { type: 'take_over', mutedUntil: T, by: 'meta_agent' };
+
+  it('gives the conversation back to the AI, under a new epoch', () => {
+    expect(after([byAgent, { type: 'released' }])).toMatchObject({
+      owner: 'ai',
+      heldBy: null,
+      epoch: 3,
+      mutedUntil: null,
+    });
+  });
+
+  it('says nothing when a human holds it, or the AI does', () => {
+    const held = after([byAgent, { type: 'take_over', mutedUntil: T }]);
+    expect(decideTurn(held, { type: 'released' }).state).toEqual(held);
+    expect(decideTurn(newConversation(), { type: 'released' }).state).toEqual(newConversation());
   });
 });
 

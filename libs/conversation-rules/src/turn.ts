@@ -17,6 +17,8 @@ export const TURN_LEASE_RENEWAL_MS = 5_000;
 export const TURN_PATIENCE_MS = 20_000;
 /** Meta's customer service window, reopened by each message of the contact (Cloud API, "Send messages"). */
 export const SERVICE_WINDOW_MS = 24 * 60 * 60 * 1000;
+/** How long the AI is silent after a human was asked for or has spoken; each word of a human begins it anew. */
+export const HUMAN_HOLD_MS = 24 * 60 * 60 * 1000;
 /** An inbound message that is older by Meta's clock is shown, not answered: its window is closed. */
 export const HISTORY_AGE_MS = SERVICE_WINDOW_MS;
 /** A turn that its worker did not survive so often ends as `failed`, with the honest fallback. */
@@ -40,9 +42,14 @@ export type TurnOutcome =
   | 'nothing_to_answer'
   | 'failed';
 
+/** Who holds a conversation that our AI does not: people of the business, or Meta's own agent on the same number. */
+export type Holder = 'human' | 'meta_agent';
+
 /** What the rules need to know of a conversation, its channel and its chatbot. */
 export interface ConversationState {
   readonly owner: 'ai' | 'human';
+  /** Null while the AI holds it. */
+  readonly heldBy: Holder | null;
   readonly epoch: number;
   readonly fence: number;
   readonly leaseUntil: number | null;
@@ -73,6 +80,8 @@ export type TurnFact =
       readonly type: 'message';
       readonly now: number;
       readonly answerable: boolean;
+      /** We only hear it: Meta's own agent answers it. */
+      readonly isOverheard?: boolean;
       readonly sentAt: number;
     } & QuietWindow)
   /** The contact edited or revoked the message with this number (null: it was never numbered). */
@@ -101,8 +110,11 @@ export type TurnFact =
   | { readonly type: 'give_back'; readonly fence: number; readonly dueAt: number }
   /** The worker was told `again` and may wait: what came meanwhile can be in disorder until its quiet window is over. */
   | { readonly type: 'step_back'; readonly now: number; readonly fence: number }
-  | { readonly type: 'take_over'; readonly mutedUntil: number | null }
+  /** Somebody else speaks from now on, a human unless told. While it is held already, the later end of the mute stands. */
+  | { readonly type: 'take_over'; readonly mutedUntil: number | null; readonly by?: Holder }
   | { readonly type: 'hand_back' }
+  /** Meta's agent gave the conversation up: back to the AI, unless a human has come in between. */
+  | { readonly type: 'released' }
   | { readonly type: 'opt_out'; readonly now: number }
   | { readonly type: 'opt_in' }
   | { readonly type: 'ai_enabled'; readonly value: boolean }
@@ -138,6 +150,7 @@ export interface TurnDecision {
 export function newConversation(): ConversationState {
   return {
     owner: 'ai',
+    heldBy: null,
     epoch: 1,
     fence: 0,
     leaseUntil: null,
@@ -152,6 +165,11 @@ export function newConversation(): ConversationState {
     channelAnswers: true,
     aiEnabled: true,
   };
+}
+
+/** Whether it is held by somebody whose time is over; the next message is the AI's again. */
+export function isMuteOver({ owner, mutedUntil }: ConversationState, now: number): boolean {
+  return owner === 'human' && mutedUntil !== null && mutedUntil <= now;
 }
 
 /** Applies one fact. Pure: same input, same output, nothing else touched. */
@@ -208,11 +226,18 @@ export function decideTurn(state: ConversationState, fact: TurnFact): TurnDecisi
       const claims = Math.max(0, state.claims - 1);
       return { state: { ...state, leaseUntil: null, claims }, verdict: { type: 'noted' } };
     }
-    case 'take_over':
-      return close({ ...state, owner: 'human', epoch: state.epoch + 1, mutedUntil: fact.mutedUntil }, 'human_held');
+    case 'take_over': {
+      const held = { owner: 'human', heldBy: state.heldBy === 'human' ? 'human' : (fact.by ?? 'human') } as const;
+      return close(
+        { ...state, ...held, epoch: state.epoch + 1, mutedUntil: muteAfter(state, fact.mutedUntil) },
+        'human_held',
+      );
+    }
     case 'hand_back':
       if (state.owner === 'ai') return { state, verdict: { type: 'noted' } };
       return { state: returnToAi(state), verdict: { type: 'noted' } };
+    case 'released':
+      return { state: state.heldBy === 'meta_agent' ? returnToAi(state) : state, verdict: { type: 'noted' } };
     case 'opt_out':
       // The same fence as a take-over: what the AI was about to say must not reach someone who said stop.
       return close({ ...state, epoch: state.epoch + 1, optedOutAt: fact.now }, 'opted_out');
@@ -228,8 +253,7 @@ export function decideTurn(state: ConversationState, fact: TurnFact): TurnDecisi
 type FactOf<Type extends TurnFact['type']> = Extract<TurnFact, { type: Type }>;
 
 function receive(before: ConversationState, fact: FactOf<'message'>): TurnDecision {
-  const muteIsOver = before.owner === 'human' && before.mutedUntil !== null && before.mutedUntil <= fact.now;
-  let state = muteIsOver ? returnToAi(before) : before;
+  let state = isMuteOver(before, fact.now) ? returnToAi(before) : before;
   // A clock that runs ahead at Meta must not hold the window open longer than 24 h from now.
   const opened = Math.min(fact.sentAt, fact.now) + SERVICE_WINDOW_MS;
   if (fact.answerable) state = { ...state, windowUntil: Math.max(state.windowUntil ?? 0, opened) };
@@ -243,7 +267,7 @@ function receive(before: ConversationState, fact: FactOf<'message'>): TurnDecisi
 function historyReason(state: ConversationState, fact: FactOf<'message'>): HistoryReason | undefined {
   if (!fact.answerable) return 'not_answerable';
   if (!state.channelAnswers) return 'channel_off';
-  if (state.owner === 'human') return 'human_held';
+  if (state.owner === 'human' || fact.isOverheard === true) return 'human_held';
   if (state.optedOutAt !== null) return 'opted_out';
   if (!state.aiEnabled) return 'ai_off';
   if (fact.now - fact.sentAt > HISTORY_AGE_MS) return 'too_old';
@@ -268,7 +292,13 @@ function mustStartOver(state: ConversationState, fact: { readonly now: number; r
 }
 
 function returnToAi(state: ConversationState): ConversationState {
-  return { ...state, owner: 'ai', epoch: state.epoch + 1, mutedUntil: null };
+  return { ...state, owner: 'ai', heldBy: null, epoch: state.epoch + 1, mutedUntil: null };
+}
+
+/** A mute that runs never becomes shorter; one without an end stays so until it is handed back. */
+function muteAfter(state: ConversationState, mutedUntil: number | null): number | null {
+  if (state.owner === 'ai') return mutedUntil;
+  return state.mutedUntil === null || mutedUntil === null ? null : Math.max(state.mutedUntil, mutedUntil);
 }
 
 function close(state: ConversationState, outcome: TurnOutcome): TurnDecision {

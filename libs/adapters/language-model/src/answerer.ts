@@ -26,10 +26,14 @@ export interface AnswerRequest {
   readonly language: KnownLanguage;
   /** The chatbot's own instructions. */
   readonly instructions: string;
+  /** A human can be brought in: the answer may be `handoff`. Not so unless told. */
+  readonly mayHandOff?: boolean;
   /** Ends the work early; the promise then rejects with its reason. */
   readonly signal: AbortSignal;
   /** Hears the answer's text piece by piece as it is written. What it heard is not yet checked: only the returned answer counts. */
   readonly onText?: (piece: string) => void;
+  /** Hears what calls cost of which nothing came, as far as the model counted them. */
+  readonly onWasted?: (use: ModelUse) => void;
 }
 
 /** A follow-up that is to be understood without what was said before. */
@@ -38,6 +42,8 @@ export interface FollowUp {
   /** Oldest first, not empty. */
   readonly history: readonly EarlierMessage[];
   readonly signal: AbortSignal;
+  /** As of an {@link AnswerRequest}. */
+  readonly onWasted?: (use: ModelUse) => void;
 }
 
 /** What making something cost. `costMicros` is in millionths of the currency of the price settings; null without prices. */
@@ -53,12 +59,13 @@ export interface RewrittenQuestion extends ModelUse {
 }
 
 /**
- * An `answer` is Markdown; what an `abstain` says to the contact is the caller's. The rest is for the receipt: usage of all calls that
- * were made for it, and the version of the prompt, null without one.
+ * An `answer` is Markdown; what is said to the contact with an `abstain`, or with a `handoff` to a human, is the caller's. The rest
+ * is for the receipt: usage of all calls that were made for it, and the version of the prompt, null without one.
  */
 export type Answer = ModelUse & { readonly promptVersion: string | null } & (
     | { readonly kind: 'answer'; readonly text: string; readonly citedPassageIds: readonly string[] }
     | { readonly kind: 'abstain' }
+    | { readonly kind: 'handoff' }
   );
 
 /**

@@ -19,6 +19,8 @@ export interface ChatRequest {
   readonly signal: AbortSignal;
   /** Hears the text piece by piece; without it the answer is fetched as a whole, which costs less. */
   readonly onText?: (piece: string) => void;
+  /** Hears what a call cost whose answer cannot be used; the promise then rejects. */
+  readonly onWasted?: (usage: TokenUsage) => void;
 }
 
 /** `model` is the id that answered, which an endpoint may choose itself. */

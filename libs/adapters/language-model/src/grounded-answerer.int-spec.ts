@@ -1,7 +1,7 @@
 import { closeOperatorConnections } from '@answerline/outbound-http';
 import { eventually, startStubOpenAi, type StubBehaviour, type StubOpenAi } from '@answerline/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { AnswerPassage, AnswerRequest, FollowUp } from './answerer.ts';
+import type { AnswerPassage, AnswerRequest, FollowUp, ModelUse } from './answerer.ts';
 import { GroundedAnswerer } from './grounded-answerer.ts';
 import { promptVersion } from './grounded-prompt.ts';
 import { OpenAiChatModel } from './openai-chat-model.ts';
@@ -68,6 +68,41 @@ describe('GroundedAnswerer', () => {
       text: 'We open at 7:00 from Tuesday to Saturday. Bicycles can be parked in the yard behind the shop.',
     });
     expect(stub.chats()).toHaveLength(1);
+  });
+
+  it('hands over when the model says so, also when nothing was found, and only where that is possible', async () => {
+    const question = 'I want to complain about my cake.';
+    stub.next({ text: '[HANDOFF]' }, { text: '[HANDOFF]' });
+    expect(await ask(question, { mayHandOff: true })).toMatchObject({ kind: 'handoff', model: 'stub', promptVersion });
+    expect(await ask(question, { mayHandOff: true, passages: [] })).toMatchObject({ kind: 'handoff' });
+    expect(await ask(question, { passages: [] })).toMatchObject({ kind: 'abstain' });
+    expect(stub.chats()).toHaveLength(2);
+    // Who cannot be handed over is not: asked again, the model abstains.
+    stub.next({ text: '[HANDOFF]' }, { text: '[NO_ANSWER]' });
+    expect(await ask(question)).toMatchObject({ kind: 'abstain' });
+  });
+
+  it('tells what calls cost of which nothing came', async () => {
+    const wasted: ModelUse[] = [];
+    const onWasted = (use: ModelUse): void => void wasted.push(use);
+    const usage = { prompt_tokens: 1_000, completion_tokens: 100 };
+    // An answer without a citation, then one that cannot be used.
+    stub.next({ text: 'Yes.', usage }, { text: '', usage });
+    await expect(ask('When do you open?', { onWasted })).rejects.toMatchObject({ code: 'model_answer_unusable' });
+    expect(
+      wasted.map(({ usage: { inputTokens, outputTokens }, costMicros }) => [inputTokens, outputTokens, costMicros]),
+    ).toEqual([
+      [1_000, 100, 450],
+      [1_000, 100, 450],
+    ]);
+    stub.next({ text: 'This is\nno question', usage });
+    expect(await followUp('And on Sunday?', { onWasted })).toBeUndefined();
+    expect(wasted).toHaveLength(3);
+    stub.next({ text: 'At 7:00 [1].', usage });
+    await ask('When do you open?', { onWasted });
+    stub.next({ status: 503 });
+    await expect(ask('When do you open?', { onWasted })).rejects.toMatchObject({ code: 'model_unavailable' });
+    expect(wasted).toHaveLength(3);
   });
 
   it('counts tokens and costs of all its calls', async () => {

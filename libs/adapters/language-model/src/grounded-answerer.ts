@@ -51,7 +51,7 @@ export class GroundedAnswerer extends Answerer {
   }
 
   /** One short call. Whatever comes of it but a question, in time, is `undefined`: then the question is searched for as it is. */
-  async rewrite({ question, history, signal }: FollowUp): Promise<RewrittenQuestion | undefined> {
+  async rewrite({ question, history, signal, onWasted }: FollowUp): Promise<RewrittenQuestion | undefined> {
     if (question.length > maxRewriteCharacters) return undefined;
     const { messages, codes } = rewritePrompt({ question, history });
     try {
@@ -59,11 +59,14 @@ export class GroundedAnswerer extends Answerer {
         messages,
         maxOutputTokens: maxRewriteTokens,
         signal: AbortSignal.any([signal, AbortSignal.timeout(this.#rewriteWithinMs)]),
+        onWasted: (usage) => onWasted?.(this.#use([{ usage }])),
       });
       const text = completion.text.trim().replace(/^["'“«](.*)["'”»]$/s, '$1');
       const isQuestion = text.length <= maxRewriteCharacters && !/[\n\r]/.test(text) && /[\p{L}\p{N}]/u.test(text);
-      if (completion.finishReason !== 'stop' || !isQuestion || codes.some((code) => text.includes(code)))
+      if (completion.finishReason !== 'stop' || !isQuestion || codes.some((code) => text.includes(code))) {
+        onWasted?.(this.#use([completion]));
         return undefined;
+      }
       return { text, ...this.#use([completion]) };
     } catch {
       signal.throwIfAborted();
@@ -73,31 +76,46 @@ export class GroundedAnswerer extends Answerer {
 
   /** Also throws Transient `model_answer_unusable`. Of an answer that is asked for again, `onText` hears the first try. */
   async answer(request: AnswerRequest): Promise<Answer> {
-    const { question, signal } = request;
+    const { question, signal, mayHandOff = false } = request;
     signal.throwIfAborted();
-    if (request.passages.length === 0 && !isAskingNothing(question)) {
+    // Whether a human is wanted has nothing to do with what was found.
+    if (request.passages.length === 0 && !mayHandOff && !isAskingNothing(question)) {
       return { kind: 'abstain', promptVersion, ...this.#use([]) };
     }
     const { messages, passages, codes } = answerPrompt(request);
-    const asked = { question, passageCount: passages.length, codes };
+    const asked = { question, passageCount: passages.length, codes, mayHandOff };
     const listener = new Listener(request.onText);
+    const waste = (calls: readonly PaidCall[]): void => request.onWasted?.(this.#use(calls));
     const complete = (more: Pick<ChatRequest, 'messages' | 'onText'>) =>
-      this.#model.complete({ maxOutputTokens: maxAnswerTokens, signal, ...more });
+      this.#model.complete({
+        maxOutputTokens: maxAnswerTokens,
+        signal,
+        onWasted: (usage) => waste([{ usage }]),
+        ...more,
+      });
 
     const first = await complete({ messages, ...listener.hearing });
     const completions = [first];
     let reading = readAnswer(first, asked);
     if (reading.verdict === 'again') {
-      const second = await complete({ messages: askAgain(messages, first.text, reading.reason) });
+      const second = await complete({ messages: askAgain(messages, first.text, reading.reason) }).catch(
+        (error: unknown) => {
+          waste(completions);
+          throw error;
+        },
+      );
       completions.push(second);
       reading = readAnswer(second, asked);
     }
     const use = { promptVersion, ...this.#use(completions) };
     switch (reading.verdict) {
       case 'unusable':
+        waste(completions);
         throw new Transient('model_answer_unusable', 'The chat model gave an answer that cannot be used.', {
           context: { reason: reading.reason },
         });
+      case 'handoff':
+        return { kind: 'handoff', ...use };
       case 'abstain':
       case 'again':
         return { kind: 'abstain', ...use };
@@ -110,7 +128,7 @@ export class GroundedAnswerer extends Answerer {
     }
   }
 
-  #use(completions: readonly ChatCompletion[]): ModelUse {
+  #use(completions: readonly PaidCall[]): ModelUse {
     const usage = completions.reduce<TokenUsage>((sum, { usage: one }) => added(sum, one), {
       inputTokens: 0,
       outputTokens: 0,
@@ -124,6 +142,9 @@ export class GroundedAnswerer extends Answerer {
     return { model: completions.at(-1)?.model ?? this.#model.model, usage, costMicros };
   }
 }
+
+/** A call as far as its price goes; the model is not known when nothing came of it. */
+type PaidCall = Pick<ChatCompletion, 'usage'> & Partial<Pick<ChatCompletion, 'model'>>;
 
 const added = (a: TokenUsage, b: TokenUsage): TokenUsage => ({
   inputTokens: a.inputTokens + b.inputTokens,

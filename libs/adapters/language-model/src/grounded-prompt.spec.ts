@@ -1,7 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { AnswerPassage, EarlierMessage } from './answerer.ts';
-import { answerPrompt, askAgain, NO_ANSWER, promptVersion, rewritePrompt, RULES_SENTENCE } from './grounded-prompt.ts';
+import {
+  answerPrompt,
+  askAgain,
+  HANDOFF,
+  NO_ANSWER,
+  promptVersion,
+  rewritePrompt,
+  RULES_SENTENCE,
+} from './grounded-prompt.ts';
 import { tokensAtMost } from './token-estimate.ts';
 
 const passage = (passageId: string, text: string): AnswerPassage => ({
@@ -33,6 +41,13 @@ describe('the prompt for an answer', () => {
     expect(last).toMatch(/<passage-[0-9a-f]{12} number="1">\nVisit us > Hours\n\nWe open at 7\.\n<\/passage-/);
     expect(last).toMatch(/number="2">[^]*<question-[0-9a-f]{12}>\nWhen do you open\?\n<\/question-/);
     expect(passages.map(({ passageId }) => passageId)).toEqual(['a', 'b']);
+  });
+
+  it('offers to hand over only where that is possible', () => {
+    const text = (more: Parameters<typeof prompt>[0]) => prompt(more).messages.map(({ content }) => content);
+    expect(text({}).join()).not.toContain(HANDOFF);
+    const [system, last] = text({ mayHandOff: true });
+    expect([system, last]).toEqual([expect.stringContaining(HANDOFF), expect.stringContaining(HANDOFF)]);
   });
 
   it('has no block for instructions that are not there', () => {

@@ -83,9 +83,13 @@ export class OpenAiChatModel extends ChatModel {
     );
     const text = withoutThinking(heard.text).trim();
     const finishReason = finishReasonOf(heard.finishReason);
-    if (onText && heard.finishReason === undefined) throw call.unusable('stream_cut');
-    if (text === '' && finishReason !== 'content_filter') throw call.unusable(`empty_${finishReason}`);
-    return { text, model: heard.model || this.model, usage: usageOf(heard, request), finishReason };
+    const usage = usageOf(heard, request);
+    const isCut = onText !== undefined && heard.finishReason === undefined;
+    if (isCut || (text === '' && finishReason !== 'content_filter')) {
+      request.onWasted?.(usage);
+      throw call.unusable(isCut ? 'stream_cut' : `empty_${finishReason}`);
+    }
+    return { text, model: heard.model || this.model, usage, finishReason };
   }
 
   #fields({ maxOutputTokens }: ChatRequest, dialect: Dialect, call: EndpointCall): ChatOpenAIFields {

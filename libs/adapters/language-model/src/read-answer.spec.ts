@@ -44,6 +44,30 @@ describe('an answer that cites', () => {
   });
 });
 
+describe('the mark that hands over', () => {
+  const offered = (text: string) =>
+    readAnswer({ text, finishReason: 'stop' }, { question: 'A human!', passageCount: 3, codes: [], mayHandOff: true });
+
+  it.each([
+    '[HANDOFF]',
+    ' [HANDOFF].',
+    '[ handoff ]',
+    'HANDOFF',
+    '"HANDOFF"',
+    'One moment. [HANDOFF]',
+    '[NO_ANSWER] [HANDOFF]',
+  ])('%j does where it was offered', (text) => expect(offered(text)).toEqual({ verdict: 'handoff' }));
+
+  it.each(['The handoff of keys is at 3 pm [1].', 'A handoff [2]'])('%j does not', (text) =>
+    expect(offered(text).verdict).toBe('answer'),
+  );
+
+  it('is no answer where it was not offered', () => {
+    expect(read('[HANDOFF]')).not.toMatchObject({ verdict: 'handoff' });
+    expect(read('[HANDOFF]').verdict).not.toBe('answer');
+  });
+});
+
 describe('an answer that cites nothing', () => {
   it.each(['We open at seven.', 'Yes, we do!', 'See [9].', 'Look at [0].', 'Hello!'])(
     '%j is asked for again',

@@ -6,6 +6,7 @@ import { RULES_SENTENCE, type AgainReason } from './grounded-prompt.ts';
 export type Reading =
   | { readonly verdict: 'answer'; readonly text: string; readonly cited: readonly number[] }
   | { readonly verdict: 'abstain' }
+  | { readonly verdict: 'handoff' }
   | { readonly verdict: 'again'; readonly reason: AgainReason }
   | { readonly verdict: 'unusable'; readonly reason: string };
 
@@ -22,6 +23,8 @@ const mark = String.raw`(?:\[\^?(?:passages?|sources?)? ?(\d{1,2}(?: ?[,;–-] ?
 const marks = new RegExp(String.raw`(?<![ \t])[ \t]*${mark}(?:[ \t]+(?=[.,;:!?…]))?`, 'giu');
 /** Also as Markdown escapes it. */
 const noAnswer = /(?:\[ {0,3})?NO\\?_ANSWER/i;
+/** In its brackets anywhere, else as all there is: models forget brackets, and people of a business speak of handoffs. */
+const handoff = /\[ {0,3}HANDOFF {0,3}\]|^\W*HANDOFF\W*$/i;
 /** The end of a text that may become a mark, a link of one or the no-answer token, with the blanks before it. */
 const unfinished = new RegExp(
   String.raw`(?<![ \t])[ \t]*(?:[[【][^\]】\n]{0,60}|${mark}\([^)\s[【]{0,300}|N(?:O(?:\\?_?|\\?_[A-Z]{1,6})?)?)?$`,
@@ -39,8 +42,10 @@ export function readAnswer(
     readonly question: string;
     readonly passageCount: number;
     readonly codes: readonly string[];
+    readonly mayHandOff?: boolean;
   },
 ): Reading {
+  if (asked.mayHandOff === true && handoff.test(text)) return { verdict: 'handoff' };
   if (finishReason === 'content_filter' || noAnswer.test(text)) return { verdict: 'abstain' };
   if (strangeShare(text) > maxStrangeShare) return { verdict: 'unusable', reason: 'not_text' };
   if ([RULES_SENTENCE, ...asked.codes].some((own) => text.includes(own))) {

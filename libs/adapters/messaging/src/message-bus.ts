@@ -31,7 +31,7 @@ import {
   type StoredDeadLetter,
 } from './dead-letters.ts';
 import { delay } from './delay.ts';
-import { type Delivery } from './delivery.ts';
+import { plainHeaders, type Delivery } from './delivery.ts';
 import { fromNatsError, natsUnavailable } from './nats-errors.ts';
 import { reconcileTopology, type ReconcileResult } from './reconcile.ts';
 
@@ -76,6 +76,13 @@ export interface MessageBusOptions {
 export interface PublishResult {
   readonly duplicate: boolean;
   readonly sequence: number;
+}
+
+/** A message as it lies in its stream. */
+export interface StoredMessage {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 /** A consumer at work. */
@@ -319,6 +326,19 @@ export class MessageBus {
     const result = await this.publish(original.subject, original.data, { messageId: replayId(deadLetter), headers });
     await this.#ask(() => this.#manager.streams.deleteMessage(deadLetterStream, sequence));
     return result;
+  }
+
+  /** Takes a message out of its stream and overwrites its bytes. What consumers have of it already they keep. */
+  async erase(stream: string, sequence: number): Promise<void> {
+    await this.#ask(() => this.#manager.streams.deleteMessage(stream, sequence, true));
+  }
+
+  /** The message at a sequence of a stream, without the headers that NATS itself sets; null when it is gone. */
+  async readStored(stream: string, sequence: number): Promise<StoredMessage | null> {
+    const stored = await this.#ask(() => orNothing(this.#manager.streams.getMessage(stream, { seq: sequence })));
+    if (stored === null) return null;
+    const headers = Object.entries(plainHeaders(stored.header)).filter(([name]) => !name.startsWith('Nats-'));
+    return { subject: stored.subject, data: stored.data, headers: Object.fromEntries(headers) };
   }
 
   /** Stops the consumers that still run, lets what was sent get out, and ends the connection. */

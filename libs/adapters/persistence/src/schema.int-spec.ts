@@ -64,6 +64,7 @@ describe('the schema', () => {
     expect(rows.map((row) => row.table_name)).toEqual([
       'gateway_heartbeats',
       'ingest_progress',
+      'mail_setup',
       'migrations',
       'workspaces',
     ]);

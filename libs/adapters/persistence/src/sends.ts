@@ -1,4 +1,3 @@
-import { eventSubject, type EventType } from '@answerline/contracts';
 import {
   decideSend,
   givesBackDebit,
@@ -10,7 +9,7 @@ import {
 } from '@answerline/conversation-rules';
 import { type Sql, type Transaction } from './sql.ts';
 import { newId } from './ids.ts';
-import { addToOutbox, type OutboxEvent } from './outbox.ts';
+import { addToOutbox, toOutboxEvent, type OutboxEvent } from './outbox.ts';
 import { ms, timestamp } from './sql-time.ts';
 
 /** The reply that a send is a part of. */
@@ -75,6 +74,7 @@ interface SendRow {
   has_followers: boolean;
   author: SendState['author'];
   epoch: number;
+  silenced: boolean;
   phase: SendPhase;
   due_at: number | null;
   delivery: SendState['delivery'];
@@ -90,7 +90,8 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
     {
       name: 'lock-sends',
       text: `SELECT s.id, s.workspace_id, s.channel_id, s.conversation_id, s.reply_id, r.turn_id, r.kind, s.part, s.author,
-                    s.epoch, s.phase,                    ${ms('s.due_at')} AS due_at, s.delivery, s.failure, s.pair_refusals, ${ms('s.retrying_since')} AS retrying_since,
+                    s.epoch, s.author = 'ai' AND s.epoch <> c.epoch AS silenced, s.phase, ${ms('s.due_at')} AS due_at, s.delivery,
+                    s.failure, s.pair_refusals, ${ms('s.retrying_since')} AS retrying_since,
                     EXISTS (SELECT 1 FROM sends f WHERE f.conversation_id = s.conversation_id AND f.position > s.position
                               AND f.phase IN ('pending', 'retry')) AS has_followers,
                     coalesce((SELECT json_agg(json_build_object('id', a.id, 'phase', a.phase, 'startedAt', ${ms('a.started_at')},
@@ -103,7 +104,8 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
                                                  FROM attempts a WHERE a.send_id = o.id), '[]')))
                               FROM sends o WHERE o.reply_id = s.reply_id AND o.id <> s.id), '[]') AS other_parts
              FROM (SELECT * FROM sends WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE) s
-             JOIN replies r ON r.id = s.reply_id`,
+             JOIN replies r ON r.id = s.reply_id
+             JOIN conversations c ON c.id = s.conversation_id`,
     },
     [[...new Set(ids)]],
   );
@@ -121,6 +123,7 @@ export async function lockSends(sql: Sql, ids: readonly string[]): Promise<Map<s
         state: {
           author: row.author,
           epoch: row.epoch,
+          silenced: row.silenced,
           phase: row.phase,
           dueAt: row.due_at,
           attempts: row.attempts.map(({ id, phase, startedAt }) => ({ id, phase, startedAt })),
@@ -281,29 +284,12 @@ function replyEvent({ send, parts }: EndedReply): OutboxEvent | undefined {
   const isAccepted = parts.every(({ phase }) => phase === 'accepted');
   const failure = parts.find(({ phase }) => phase === 'failed');
   if (!isAccepted && !failure) return undefined;
-  const type: EventType = isAccepted ? 'reply_accepted' : 'reply_failed';
   const { reply, workspaceId, channelId, conversationId } = send;
-  const id = `${type}:${reply.id}`;
-  return {
-    id,
-    workspaceId,
-    subject: eventSubject(type, workspaceId, channelId, conversationId),
-    payload: {
-      id,
-      type,
-      occurredAt: new Date().toISOString(),
-      workspaceId,
-      correlationId: reply.turnId ?? reply.id,
-      data: {
-        replyId: reply.id,
-        conversationId,
-        channelId,
-        kind: reply.kind,
-        turnId: reply.turnId,
-        ...(failure ? { failureCode: failure.failure ?? 'failed' } : {}),
-      },
-    },
-  };
+  const facts = { rowId: reply.id, workspaceId, channelId, conversationId, correlationId: reply.turnId ?? reply.id };
+  const data = { replyId: reply.id, conversationId, channelId, kind: reply.kind, turnId: reply.turnId };
+  return isAccepted
+    ? toOutboxEvent('reply_accepted', { ...facts, data })
+    : toOutboxEvent('reply_failed', { ...facts, data: { ...data, failureCode: failure?.failure ?? 'failed' } });
 }
 
 /** One entry of −1 a turn, once, and only where +1 stands. */

@@ -83,5 +83,23 @@ describe('findStuckWork', () => {
       id: channel.chatbotId,
       state: 'building, embedder_unavailable',
     });
+
+    const mail = async (state: string, code: string | null): Promise<string> => {
+      const id = newId();
+      await database.query(
+        `INSERT INTO mails (id, workspace_id, kind, about, dedupe_key, state, due_at, error_code)
+         VALUES ($1, $2, 'handoff', '{}', $1::uuid::text, $3, CASE $3 WHEN 'pending' THEN now() - interval '1 hour' END, $4)`,
+        [id, channel.workspaceId, state, code],
+      );
+      return id;
+    };
+    const waiting = await mail('pending', 'mail_not_configured');
+    const failed = await mail('failed', 'no_recipient');
+    await mail('failed', 'conversation_deleted');
+    await mail('sent', null);
+    expect((await found()).filter(({ kind }) => kind === 'mail')).toEqual([
+      { kind: 'mail', id: waiting, state: 'handoff pending, mail_not_configured' },
+      { kind: 'mail', id: failed, state: 'handoff failed, no_recipient' },
+    ]);
   });
 });

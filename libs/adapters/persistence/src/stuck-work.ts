@@ -2,8 +2,8 @@ import { type Sql } from './sql.ts';
 
 /** A row that should have moved on. Ids and codes only. */
 export interface StuckWork {
-  readonly kind: 'turn' | 'send' | 'channel' | 'source' | 'index' | 'outbox';
-  /** The conversation of a turn or send, the channel, the source, or the chatbot of an index; null for the outbox. */
+  readonly kind: 'turn' | 'send' | 'channel' | 'source' | 'index' | 'mail' | 'outbox';
+  /** The conversation of a turn or send, the channel, the source, or the chatbot of an index, the mail; null for the outbox. */
   readonly id: string | null;
   readonly workspaceId: string;
   /** What it stands at: `claimed 3 times`, `unknown`, the code that holds a channel, … */
@@ -17,7 +17,7 @@ const MOST = 500;
 /**
  * Work that waits for longer than `olderThanMs`, and what is tried for the second time or cannot go on by itself: turns
  * whose worker died, sends without an answer, channels that Meta refuses, sources that are not indexed, index versions that
- * are not built or not dropped, events that are not published. Oldest first, at most 500.
+ * are not built or not dropped, mails that do not reach an owner, events that are not published. Oldest first, at most 500.
  */
 export async function findStuckWork(sql: Sql, options: { readonly olderThanMs: number }): Promise<StuckWork[]> {
   const rows = await sql.query<{
@@ -46,6 +46,12 @@ export async function findStuckWork(sql: Sql, options: { readonly olderThanMs: n
      FROM index_versions
      WHERE (state = 'building' AND lease_until IS NULL AND (tries > 1 OR due_at < (SELECT at FROM long_ago)))
         OR (state = 'retired' AND due_at < (SELECT at FROM long_ago))
+     UNION ALL
+     SELECT 'mail', id, workspace_id, created_at, kind || ' ' || state || coalesce(', ' || error_code, '')
+     FROM mails
+     WHERE (state = 'failed' AND created_at > now() - interval '7 days'
+            AND error_code NOT IN ('conversation_deleted', 'channel_disconnected', 'no_longer_true'))
+        OR (state = 'pending' AND (tries > 1 OR due_at < (SELECT at FROM long_ago)))
      UNION ALL
      SELECT 'outbox', NULL, workspace_id, min(created_at), count(*) || ' events wait'
      FROM outbox GROUP BY workspace_id HAVING min(created_at) < (SELECT at FROM long_ago)

@@ -1,17 +1,6 @@
-import { fetchOperator, OutboundError } from '@answerline/outbound-http';
-import { classifyGraphError, type GraphFailure } from './graph-errors.ts';
+import { callGraph, type CallFailure, type GraphAnswer } from './graph-call.ts';
 import { asArray, asObject, asString } from './json-reading.ts';
 import type { RecipientAddress } from './phone-numbers.ts';
-
-/**
- * How a call of the Graph API ended. `refused`: Meta said no, so nothing was sent. `not_sent`: the call never reached
- * Meta, so it may be made again. `unknown`: it may have been carried out or not; only the status webhook can tell
- * (DESIGN 3.6). `reason` is a stable snake_case code, without secrets.
- */
-export type CallFailure =
-  | { readonly outcome: 'refused'; readonly failure: GraphFailure }
-  | { readonly outcome: 'not_sent'; readonly reason: string; readonly retryAfterMs?: number | undefined }
-  | { readonly outcome: 'unknown'; readonly reason: string };
 
 /** How a send ended. `accepted` means taken by Meta, not delivered. The recipient's ids are as Meta answered them. */
 export type SendOutcome =
@@ -30,8 +19,8 @@ export type MarkReadOutcome = { readonly outcome: 'accepted' } | CallFailure;
 export interface GraphCaller {
   readonly phoneNumberId: string;
   readonly accessToken: string;
-  /** The request is not begun later than this after the call: 5 s unless told (DESIGN 3.6). */
-  readonly startWithinMs?: number | undefined;
+  /** The request is not begun later than this, by `performance.now()`: 5 s after the call unless told (DESIGN 3.6). */
+  readonly startBy?: number | undefined;
 }
 
 /** One text to one person, addressed by what `recipientOf` gives. */
@@ -64,9 +53,6 @@ export interface GraphClientOptions {
 
 // DESIGN 3.6: a claimed send is settled as unknown after 20 s, so its call has to be over well before.
 const TIMEOUT_MS = 10_000;
-
-// Answers are a few hundred bytes, errors a few thousand.
-const MAX_ANSWER_BYTES = 256 * 1024;
 
 /**
  * Sends through Meta's Graph API, `POST /{phone-number-id}/messages` (META 5). One call makes one request: it never
@@ -118,61 +104,15 @@ export class GraphClient {
     return answer.outcome === 'answered' ? { outcome: 'accepted' } : answer;
   }
 
-  async #post(
-    caller: GraphCaller,
-    body: object,
-  ): Promise<{ readonly outcome: 'answered'; readonly body: Readonly<Record<string, unknown>> } | CallFailure> {
-    // A header cannot carry anything else, and Meta's tokens hold nothing else.
-    if (!/^[\x21-\x7e]+$/.test(caller.accessToken)) {
-      return { outcome: 'refused', failure: classifyGraphError({ code: 190 }) };
-    }
-    let response: Awaited<ReturnType<typeof fetchOperator>>;
-    try {
-      response = await fetchOperator(`${this.#baseUrl}/${encodeURIComponent(caller.phoneNumberId)}/messages`, {
-        method: 'POST',
-        headers: { authorization: `Bearer ${caller.accessToken}`, 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-        timeoutMs: this.#timeoutMs,
-        maxBytes: MAX_ANSWER_BYTES,
-        ...(caller.startWithinMs === undefined ? {} : { startWithinMs: caller.startWithinMs }),
-      });
-    } catch (error) {
-      if (!(error instanceof OutboundError)) throw error;
-      return { outcome: error.delivery, reason: error.code };
-    }
-
-    const { status } = response;
-    const answer = parseJson(response.body);
-    const retryAfterMs = this.#retryAfterMs(response.headers['retry-after']);
-    const failure = classifyGraphError({ status, body: answer });
-    if (failure !== undefined) return { outcome: 'refused', failure: { ...failure, retryAfterMs } };
-    if (status >= 200 && status < 300) {
-      const object = asObject(answer);
-      return object === undefined
-        ? { outcome: 'unknown', reason: 'answer_not_json' }
-        : { outcome: 'answered', body: object };
-    }
-    // 3xx and 4xx without a Graph error come from something before Meta that did not let the request through; a 408 and
-    // a 5xx may have been given after it had.
-    const mayHaveArrived = status >= 500 || status === 408;
-    return mayHaveArrived
-      ? { outcome: 'unknown', reason: `http_${status}` }
-      : { outcome: 'not_sent', reason: `http_${status}`, retryAfterMs };
-  }
-
-  /** Retry-After in seconds or as a date (RFC 9110, 10.2.3). */
-  #retryAfterMs(header: string | string[] | undefined): number | undefined {
-    const value = typeof header === 'string' ? header.trim() : header?.[0]?.trim();
-    if (value === undefined || value === '') return undefined;
-    const waitMs = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - this.#now();
-    return Number.isFinite(waitMs) ? Math.max(0, waitMs) : undefined;
-  }
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
+  #post(caller: GraphCaller, body: object): Promise<GraphAnswer | CallFailure> {
+    return callGraph({
+      method: 'POST',
+      url: `${this.#baseUrl}/${encodeURIComponent(caller.phoneNumberId)}/messages`,
+      accessToken: caller.accessToken,
+      body,
+      timeoutMs: this.#timeoutMs,
+      startBy: caller.startBy,
+      now: this.#now,
+    });
   }
 }

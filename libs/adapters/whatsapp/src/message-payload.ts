@@ -13,6 +13,7 @@ export interface MediaPayload {
   readonly sha256?: string | undefined;
   readonly caption?: string | undefined;
   readonly filename?: string | undefined;
+  readonly sizeBytes?: number | undefined;
   /** A voice message, recorded by push-to-talk. */
   readonly voice: boolean;
 }

@@ -67,22 +67,31 @@ function contactsText(cards: readonly ContactCard[]): string | undefined {
 }
 
 function interactiveText(reply: InteractivePayload): string | undefined {
-  if (reply.interactiveType === 'button_reply' || reply.interactiveType === 'list_reply')
-    return reply.title ?? reply.id;
+  if (reply.interactiveType === 'button_reply') return reply.title ?? reply.id;
+  if (reply.interactiveType === 'list_reply') {
+    const chosen = reply.title ?? reply.id;
+    return chosen !== undefined && reply.description !== undefined ? `${chosen} (${reply.description})` : chosen;
+  }
   if (reply.interactiveType === 'nfm_reply') return flowText(reply.flowAnswers) ?? reply.body;
   return undefined;
 }
+
+/** How Meta's flow builder names fields: `screen_0_Your_order_1`; the choices in them are `0_Rye_bread`. */
+const BUILT_FIELD = /^screen_\d+_(.+)_\d+$/;
 
 // One line an answer; nested values (uploads, tokens of Meta) are no words of the contact.
 function flowText(answers: JsonObject = {}): string | undefined {
   const lines = Object.entries(answers)
     .filter(([name]) => name !== 'flow_token')
-    .map(([name, answer]) => [
-      name.replaceAll('_', ' '),
-      (Array.isArray(answer) ? answer : [answer]).filter(isScalar).join(', '),
-    ])
-    .filter(([, words]) => words?.trim() !== '')
-    .map(([name, words]) => `${name}: ${words}`);
+    .map(([name, answer]) => {
+      const isBuilt = BUILT_FIELD.test(name);
+      const words = (Array.isArray(answer) ? answer : [answer])
+        .filter(isScalar)
+        .map((word) => (isBuilt ? String(word).replace(/^\d+_/, '').replaceAll('_', ' ') : String(word)));
+      return { asked: (isBuilt ? name.replace(BUILT_FIELD, '$1') : name).replaceAll('_', ' '), said: words.join(', ') };
+    })
+    .filter(({ said }) => said.trim() !== '')
+    .map(({ asked, said }) => `${asked}: ${said}`);
   return lines.length === 0 ? undefined : lines.join('\n');
 }
 

@@ -24,6 +24,7 @@ export function parsePayload(message: JsonObject): MessagePayload {
         sha256: asString(body['sha256']),
         caption: asText(body['caption']),
         filename: asText(body['filename']),
+        sizeBytes: asSize(body['file_size']),
         voice: body['voice'] === true,
       };
     case 'sticker':
@@ -61,6 +62,11 @@ export function parsePayload(message: JsonObject): MessagePayload {
     default:
       return { kind: 'unknown' };
   }
+}
+
+function asSize(value: unknown): number | undefined {
+  const size = asNumber(value);
+  return size !== undefined && Number.isSafeInteger(size) && size >= 0 ? size : undefined;
 }
 
 function parseCard(value: unknown): ContactCard {

@@ -159,7 +159,7 @@ describe('parseWebhook: what a message means', () => {
     ['location-of-the-phone', 'answerable', 'Location: (-12.25, 43.5)'],
     ['contacts', 'answerable', 'Shared 2 contact cards (Corner Cafe)'],
     ['button-reply', 'answerable', 'Change order'],
-    ['list-reply', 'answerable', 'Rye bread'],
+    ['list-reply', 'answerable', 'Rye bread (1 kg)'],
     ['flow-reply', 'answerable', 'pickup day: Friday\nextras: jam, butter'],
     ['flow-reply-with-broken-json', 'answerable', 'Sent'],
     ['flow-reply-without-json', 'silent', undefined],
@@ -219,6 +219,72 @@ describe('parseWebhook: statuses and other news', () => {
     expect(echo).toMatchObject({ messageId: 'wamid.ECHO1', text: 'I will call you.', to: customerA });
     expect(classifyMessage(echo)).toBe('silent');
     expect(itemKey(echo)).toBe('wamid.ECHO1');
+  });
+
+  it('reads what Meta’s own agent is asked and says, one level deeper, as what we only listen to', () => {
+    const message = only('standby-message', 'message');
+    expect(message).toMatchObject({
+      messageId: 'wamid.STANDBY1',
+      isStandby: true,
+      text: 'When do you open?',
+      from: { waId: '15550100101', userId: 'US.90000000000000000001' },
+      phoneNumberId: '200000000000001',
+    });
+    const echo = only('standby-echo', 'echo');
+    expect(echo).toMatchObject({
+      messageId: 'wamid.STANDBY2',
+      isStandby: true,
+      text: 'At seven.',
+      to: { waId: '15550100101' },
+      contextMessageId: 'wamid.STANDBY1',
+    });
+    expect(echo.sentAt).toEqual(new Date(1_790_000_003_000));
+    expect(classifyMessage(echo)).toBe('silent');
+    expect(only('standby-status', 'status')).toMatchObject({
+      providerMessageId: 'wamid.STANDBY2',
+      status: 'delivered',
+    });
+    expect(only('echo-from-the-phone', 'echo').isStandby).toBe(false);
+  });
+
+  it('reads an echo to somebody without a number', () => {
+    const body = fixture('standby-echo') as {
+      entry: { changes: { value: { standby: { message_echoes: object[] } } }[] }[];
+    };
+    const { standby } = body.entry[0]?.changes[0]?.value ?? { standby: { message_echoes: [] } };
+    const message = { recipient: 'US.90000000000000000001', type: 'text', text: { body: 'At seven.' } };
+    standby.message_echoes = [{ id: 'wamid.X', timestamp: '1790000003', message }];
+    expect(parseWebhook(body)).toMatchObject([
+      { kind: 'echo', to: { waId: undefined, userId: 'US.90000000000000000001' } },
+    ]);
+  });
+
+  it('reads that Meta’s agent gives a conversation up, or takes it', () => {
+    expect(only('handover-from-agent', 'handover')).toMatchObject({
+      phoneNumberId: '200000000000001',
+      contact: { waId: '15550100101' },
+      to: 'us',
+      at: new Date(1_790_000_010_000),
+    });
+    const passed = (control: object) =>
+      parseWebhook({
+        entry: [
+          {
+            changes: [
+              {
+                field: 'messaging_handovers',
+                value: { recipient: { phone_number_id: '2' }, sender: { phone_number: '1' }, control_passed: control },
+              },
+            ],
+          },
+        ],
+      });
+    // Meta's older sample names no roles: it is told to whom the conversation is passed.
+    expect(passed({ metadata: 'x' })).toMatchObject([{ kind: 'handover', to: 'us' }]);
+    expect(passed({ new_owner_role: 'ai_agent' })).toMatchObject([{ to: 'meta_agent' }]);
+    expect(passed({ new_owner_app_role: 'meta_business_agent' })).toMatchObject([{ to: 'meta_agent' }]);
+    const other = { field: 'messaging_handovers', value: { recipient: { phone_number_id: '2' }, app_roles: {} } };
+    expect(parseWebhook({ entry: [{ changes: [other] }] })).toMatchObject([{ kind: 'other', phoneNumberId: '2' }]);
   });
 
   it('reads a changed user id', () => {

@@ -5,6 +5,7 @@ import { parsePayload } from './parse-payload.ts';
 import { matchKey } from './phone-numbers.ts';
 import type {
   EchoItem,
+  HandoverItem,
   MessageItem,
   StatusItem,
   UserIdUpdateItem,
@@ -15,7 +16,7 @@ import type {
 
 // The fields whose values carry messages, statuses and echoes of ours. `calls` has `statuses` too, but those are of
 // calls.
-const CHAT_FIELDS = new Set(['messages', 'smb_message_echoes', 'message_echoes']);
+const CHAT_FIELDS = new Set(['messages', 'smb_message_echoes', 'message_echoes', 'standby']);
 
 // What every value has beside its news.
 const ENVELOPE_KEYS = new Set(['messaging_product', 'metadata', 'contacts']);
@@ -40,8 +41,8 @@ export function parseWebhook(body: unknown): WebhookItem[] {
 
 function addChange(items: WebhookItem[], change: unknown): void {
   const field = asString(asObject(change)?.['field']);
-  const value = asObject(asObject(change)?.['value']);
-  const metadata = asObject(value?.['metadata']);
+  const value = valueOf(field, asObject(change)?.['value']);
+  const metadata = asObject(value?.[field === 'messaging_handovers' ? 'recipient' : 'metadata']);
   const here = (): Surroundings => ({
     place: items.length,
     phoneNumberId: asString(metadata?.['phone_number_id']),
@@ -51,17 +52,19 @@ function addChange(items: WebhookItem[], change: unknown): void {
     items.push({ kind: 'other', ...here(), field: field ?? 'unknown', hash: canonicalJsonHash(raw), raw });
   };
   if (value === undefined) return addOther(change);
+  const handover = field === 'messaging_handovers' ? readHandover(value, here()) : undefined;
+  if (handover) return void items.push(handover);
 
   const lists = field === undefined || CHAT_FIELDS.has(field) ? ['messages', 'statuses', 'message_echoes'] : [];
   if (field === 'user_id_update') lists.push('user_id_update');
-  const contacts = new ContactsBlock(value['contacts']);
+  const source = { contacts: new ContactsBlock(value['contacts']), isStandby: field === 'standby' };
   const taken = new Set<string>();
   const countBefore = items.length;
   for (const [key, list] of Object.entries(value)) {
     if (!lists.includes(key) || !Array.isArray(list)) continue;
     taken.add(key);
     for (const element of list as unknown[]) {
-      const item = readElement(key, asObject(element), here(), contacts, list.length === 1);
+      const item = readElement(key, asObject(element), here(), { ...source, isAlone: list.length === 1 });
       if (item === undefined) addOther({ field, value: { [key]: [element] } });
       else items.push(item);
     }
@@ -75,20 +78,39 @@ function addChange(items: WebhookItem[], change: unknown): void {
   }
 }
 
+/**
+ * The value of a change. That of `standby` holds the messages, echoes or statuses one level deeper (Cloud API, "Standby
+ * webhooks", 2026-08-04).
+ */
+function valueOf(field: string | undefined, given: unknown): JsonObject | undefined {
+  const value = asObject(given);
+  const standby = field === 'standby' ? asObject(value?.['standby']) : undefined;
+  if (value === undefined || standby === undefined) return value;
+  const { standby: _inner, ...around } = value;
+  return { ...around, ...standby };
+}
+
+/** What the elements of one list have in common. */
+interface Source {
+  readonly contacts: ContactsBlock;
+  readonly isStandby: boolean;
+  /** It is the only one of its list. */
+  readonly isAlone: boolean;
+}
+
 /** One element of a list, or undefined when it is not what the list should hold. */
 function readElement(
   list: string,
   element: JsonObject | undefined,
   here: Surroundings,
-  contacts: ContactsBlock,
-  isAlone: boolean,
+  source: Source,
 ): WebhookItem | undefined {
   if (element === undefined) return undefined;
   switch (list) {
     case 'messages':
-      return readMessage(element, here, contacts, isAlone);
+      return readMessage(element, here, source);
     case 'message_echoes':
-      return readEcho(element, here, contacts, isAlone);
+      return readEcho(element, here, source);
     case 'statuses':
       return readStatus(element, here);
     default:
@@ -96,22 +118,61 @@ function readElement(
   }
 }
 
-function readMessage(message: JsonObject, here: Surroundings, contacts: ContactsBlock, isAlone: boolean): MessageItem {
+function readMessage(message: JsonObject, here: Surroundings, source: Source): MessageItem {
   const from = {
     waId: asString(message['from']),
     userId: asString(message['from_user_id']),
     parentUserId: asString(message['from_parent_user_id']),
   };
-  return { kind: 'message', ...here, from: contacts.complete(from, isAlone), ...readCommon(message) };
+  const { contacts, isAlone, isStandby } = source;
+  return { kind: 'message', ...here, from: contacts.complete(from, isAlone), isStandby, ...readCommon(message) };
 }
 
-function readEcho(message: JsonObject, here: Surroundings, contacts: ContactsBlock, isAlone: boolean): EchoItem {
+function readEcho(echo: JsonObject, here: Surroundings, source: Source): EchoItem {
+  const message = echoedMessage(echo);
+  const waId = asString(message['to']);
   const to = {
-    waId: asString(message['to']),
-    userId: asString(message['to_user_id']),
+    waId,
+    userId: asString(message['to_user_id']) ?? (waId === undefined ? asString(message['recipient']) : undefined),
     parentUserId: asString(message['to_parent_user_id']),
   };
-  return { kind: 'echo', ...here, to: contacts.complete(to, isAlone), ...readCommon(message) };
+  const { contacts, isAlone, isStandby } = source;
+  return { kind: 'echo', ...here, to: contacts.complete(to, isAlone), isStandby, ...readCommon(message), raw: echo };
+}
+
+/** An echo on `standby` wraps the body of the Graph call that made it, in which the quoted message has another name. */
+function echoedMessage(echo: JsonObject): JsonObject {
+  const sent = asObject(echo['message']);
+  if (sent === undefined) return echo;
+  const quoted = asString(asObject(sent['context'])?.['message_id']);
+  const { id, timestamp } = echo;
+  return { ...sent, ...(quoted !== undefined && { context: { id: quoted } }), id, timestamp };
+}
+
+/**
+ * A hand-over of Meta's conversation control. It reaches the app that gets the conversation, unless it says that the agent does
+ * (`control_passed`, field `messaging_handovers`; only roles and numbers are read, its text is not).
+ */
+function readHandover(value: JsonObject, here: Surroundings): HandoverItem | undefined {
+  const passed = asObject(value['control_passed']);
+  const sender = asObject(value['sender']);
+  if (passed === undefined || sender === undefined) return undefined;
+  const contact = {
+    waId: asString(sender['phone_number']) ?? asString(sender['wa_id']),
+    userId: asString(sender['user_id']),
+  };
+  const isToAgent =
+    asString(passed['new_owner_role']) === 'ai_agent' ||
+    asString(passed['new_owner_app_role']) === 'meta_business_agent';
+  return {
+    kind: 'handover',
+    ...here,
+    contact,
+    to: isToAgent ? 'meta_agent' : 'us',
+    at: asTime(value['timestamp']),
+    hash: canonicalJsonHash(value),
+    raw: value,
+  };
 }
 
 function readCommon(message: JsonObject) {

@@ -45,6 +45,8 @@ interface MessageBase extends ItemBase {
   /** Meta's own word, `unknown` when it is missing. */
   readonly type: string;
   readonly groupId?: string | undefined;
+  /** It came on the field `standby`: Meta's own agent holds the conversation, and we only listen. */
+  readonly isStandby: boolean;
   /** The message that this one quotes or answers. */
   readonly contextMessageId?: string | undefined;
   readonly forwarded: boolean;
@@ -61,7 +63,7 @@ export interface MessageItem extends MessageBase {
   readonly from: WebhookParty;
 }
 
-/** A message that the business sent from elsewhere: its phone app in coexistence, or Meta's own agent. */
+/** A message that the business sent from elsewhere: Meta's own agent (`isStandby`), else its phone app in coexistence. */
 export interface EchoItem extends MessageBase {
   readonly kind: 'echo';
   readonly to: WebhookParty;
@@ -85,6 +87,15 @@ export interface StatusItem extends ItemBase {
   readonly pricing?: unknown;
 }
 
+/** Meta's own agent took a conversation, or gave it up (field `messaging_handovers`). */
+export interface HandoverItem extends ItemBase {
+  readonly kind: 'handover';
+  readonly contact: WebhookParty;
+  readonly to: 'us' | 'meta_agent';
+  readonly at: Date | undefined;
+  readonly hash: string;
+}
+
 /** A contact's BSUID changed, as it does with a new phone number. */
 export interface UserIdUpdateItem extends ItemBase {
   readonly kind: 'user_id_update';
@@ -105,7 +116,7 @@ export interface OtherItem extends ItemBase {
 }
 
 /** One thing out of a webhook body. */
-export type WebhookItem = MessageItem | EchoItem | StatusItem | UserIdUpdateItem | OtherItem;
+export type WebhookItem = MessageItem | EchoItem | StatusItem | HandoverItem | UserIdUpdateItem | OtherItem;
 
 /**
  * The key under which a repeat of the item is known within its channel (META 4, "Dedupe keys"): the id of a message or
@@ -120,6 +131,7 @@ export function itemKey(item: WebhookItem): string {
       const recipient = item.participantId ?? item.recipientId ?? item.recipientUserId ?? '';
       return JSON.stringify([item.providerMessageId, item.status, recipient]);
     }
+    case 'handover':
     case 'user_id_update':
     case 'other':
       return item.hash;

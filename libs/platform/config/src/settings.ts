@@ -185,14 +185,28 @@ export const settings = {
     example: 'off',
   },
   SANDBOX_PORT: { schema: port().describe('Port of the sandbox.'), default: '4400', example: '4400' },
+  SANDBOX_SMTP_PORT: {
+    schema: port().describe("Port of the sandbox's mailbox. 0 takes a free one."),
+    default: '0',
+    example: '4425',
+  },
   SMTP_URL: {
-    schema: url('smtp', 'smtps').describe("Server for outgoing mail. Not set: the sandbox's mailbox."),
+    schema: url('smtp', 'smtps')
+      .refine((text) => !/[?#]/.test(text), { error: 'must have no ? and no #' })
+      .describe(
+        "Server for outgoing mail: smtps:// is TLS from the start, smtp:// STARTTLS where it is offered. Not set: the sandbox's mailbox with standalone, else mails wait.",
+      ),
     example: 'smtps://user:password@smtp.example.com',
     secret: true,
   },
-  MAIL_FROM: { schema: sender().describe('Sender of outgoing mail.'), example: 'Answerline <no-reply@example.com>' },
+  MAIL_FROM: {
+    schema: sender().describe('Sender of outgoing mail. Needed with SMTP_URL.'),
+    example: 'Answerline <no-reply@example.com>',
+  },
   OPERATOR_EMAIL: {
-    schema: emailAddress().describe('Where the operator of this installation gets mail.'),
+    schema: emailAddress().describe(
+      'Where the operator of this installation gets mail, also what is for owners without an address.',
+    ),
     example: 'operator@example.com',
   },
   ENCRYPTION_KEYS: {

@@ -13,7 +13,7 @@ export const redactedFields = [
   'headers authorization proxyAuthorization cookie setCookie xHubSignature256 answerlineOperatorKey',
   // people: numbers, addresses, names
   'phone phoneNumber displayPhoneNumber waId bsuid userId parentUserId from to recipient recipientId identity input email',
-  'notifyEmails name displayName profileName formattedName profile username contact contacts',
+  'notifyEmails ownerEmail operatorEmail name displayName profileName formattedName profile username contact contacts',
   // what people said
   'text body rawBody raw payload caption content title question answer prompt passages message messages parameters',
 ].flatMap((line) => line.split(' '));

@@ -32,8 +32,8 @@ interface Exchange {
   readonly body: string | Uint8Array | undefined;
   /** From the call to the last byte of the answer. */
   readonly timeoutMs: number;
-  /** From the call to the first byte of the request. */
-  readonly startWithinMs: number;
+  /** No byte of the request is written later than this, by `performance.now()`: also not by a process that was halted before it. */
+  readonly startBy: number;
   /** Of the answer's body, as it comes and after decompression. */
   readonly maxBytes: number;
   readonly signal: AbortSignal | undefined;
@@ -100,7 +100,7 @@ interface Receiver {
 
 /** Resolves with the last byte of the answer. */
 function transfer(dispatcher: Dispatcher, request: Exchange, { onHead, onChunk }: Receiver): Promise<void> {
-  const { url, method, headers, body, timeoutMs, startWithinMs, maxBytes, signal } = request;
+  const { url, method, headers, body, timeoutMs, startBy, maxBytes, signal } = request;
   return new Promise((resolve, reject) => {
     let controller: Dispatcher.DispatchController | undefined;
     let received = 0;
@@ -124,7 +124,7 @@ function transfer(dispatcher: Dispatcher, request: Exchange, { onHead, onChunk }
       });
     const onAbort = () => giveUp('outbound_aborted');
     const deadline = setTimeout(() => giveUp('outbound_timeout'), timeoutMs);
-    const startDeadline = setTimeout(() => giveUp('outbound_timeout'), startWithinMs);
+    const startDeadline = setTimeout(() => giveUp('outbound_timeout'), Math.max(0, startBy - performance.now()));
     signal?.addEventListener('abort', onAbort, { once: true });
     if (signal?.aborted) return onAbort();
 
@@ -132,6 +132,8 @@ function transfer(dispatcher: Dispatcher, request: Exchange, { onHead, onChunk }
       { origin: url.origin, path: `${url.pathname}${url.search}`, method, headers, body: body ?? null },
       {
         onRequestStart: (started) => {
+          // A process that was halted hears of its connection before its timers.
+          if (performance.now() >= startBy) giveUp('outbound_timeout');
           // Given up while it waited for a connection: it must not go out any more.
           if (isSettled) return started.abort(new Error('Given up before the start'));
           controller = started;

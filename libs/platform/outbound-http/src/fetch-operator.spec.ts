@@ -4,6 +4,8 @@ import { createServer as createTcpServer, type AddressInfo, type Server, type So
 import { text } from 'node:stream/consumers';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { Agent, buildConnector } from 'undici';
+import { exchange } from './exchange.ts';
 import { closeOperatorConnections, fetchOperator, streamOperator, type OperatorRequest } from './fetch-operator.ts';
 import { OutboundError } from './outbound-error.ts';
 
@@ -123,9 +125,13 @@ describe('a request that failed before it was written is not_sent', () => {
 
   it('when the TLS handshake hangs until the time limit', async () => {
     const address = await tcp(() => {});
-    const limits = [{ timeoutMs: 100 }, { startWithinMs: 100 }];
+    const limits = [() => ({ timeoutMs: 100 }), () => ({ startBy: performance.now() + 100 })];
     for (const limit of limits) {
-      expect(await failureOf(get(`https://${address}/`, limit))).toEqual(['outbound_timeout', 'not_sent', 'transient']);
+      expect(await failureOf(get(`https://${address}/`, limit()))).toEqual([
+        'outbound_timeout',
+        'not_sent',
+        'transient',
+      ]);
     }
   });
 
@@ -146,6 +152,38 @@ describe('a request that failed before it was written is not_sent', () => {
     expect(await failure).toEqual(['outbound_aborted', 'not_sent', 'transient']);
     await get(url);
     expect(requests).toBe(1);
+  });
+
+  it('when its process was halted until it was too late to begin, and then it never goes out', async () => {
+    let requests = 0;
+    const url = await http((_request, response) => {
+      requests += 1;
+      response.end('x');
+    });
+    const connect = buildConnector({});
+    const halted = new Agent({
+      // The connection is there when the process goes on, and is heard of before any timer.
+      connect: (options, callback) => {
+        connect(options, (...connected) => {
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
+          callback(...connected);
+        });
+      },
+    });
+    const started = performance.now();
+    const request = exchange(halted, {
+      url: new URL(url),
+      method: 'POST',
+      headers: {},
+      body: 'x',
+      timeoutMs: 5_000,
+      startBy: started + 100,
+      maxBytes: 1_000,
+      signal: undefined,
+    });
+    expect(await failureOf(request)).toEqual(['outbound_timeout', 'not_sent', 'transient']);
+    await halted.close();
+    expect(requests).toBe(0);
   });
 });
 

@@ -20,8 +20,8 @@ export interface OperatorRequest {
   readonly timeoutMs: number;
   /** Of the answer's body. */
   readonly maxBytes: number;
-  /** The request is not begun later than this after the call: 5 s unless told. */
-  readonly startWithinMs?: number;
+  /** The request is not begun later than this, by `performance.now()`: 5 s after the call unless told. */
+  readonly startBy?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -61,7 +61,7 @@ function exchangeOf(url: string | URL, request: OperatorRequest) {
     headers: request.headers ?? {},
     body: request.body,
     timeoutMs: request.timeoutMs,
-    startWithinMs: request.startWithinMs ?? startWithinMs,
+    startBy: request.startBy ?? performance.now() + startWithinMs,
     maxBytes: request.maxBytes,
     signal: request.signal,
   };

@@ -113,7 +113,7 @@ async function fetchOnce(url: URL, hop: Hop): Promise<HttpResponse> {
       headers: { 'accept-encoding': 'gzip, br', ...hop.headers },
       body: hop.body,
       timeoutMs,
-      startWithinMs: timeoutMs,
+      startBy: endsAt,
       maxBytes: hop.maxBytes,
       signal: hop.signal,
     });

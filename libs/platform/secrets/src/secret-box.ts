@@ -1,5 +1,8 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { Unexpected } from '@answerline/errors';
+import { Fingerprints } from './fingerprints.ts';
+import { type KeyRing } from './key-ring.ts';
+import { lengthPrefixed } from './length-prefixed.ts';
 
 /** Where a ciphertext is stored. It opens nowhere else. */
 export interface SecretPlace {
@@ -8,9 +11,6 @@ export interface SecretPlace {
   readonly rowId: string;
   readonly column: string;
 }
-
-/** Keys by id, 32 bytes each. The first one writes, all of them read: put a new key in front to rotate. */
-export type KeyRing = readonly { readonly id: string; readonly key: Uint8Array }[];
 
 /** A ciphertext that does not open: `malformed`, its key is not in the ring (`unknown_key`), or it was changed or moved (`not_authentic`). */
 export class SecretUnreadable extends Unexpected {
@@ -34,11 +34,13 @@ const keyIdPattern = /^[a-z0-9][a-z0-9_-]{0,31}$/;
  * its place: moved to another row, column, table or workspace it does not open.
  */
 export class SecretBox {
+  readonly #ring: KeyRing;
   readonly #keys: ReadonlyMap<string, Uint8Array>;
   readonly #writing: string;
 
   /** @throws Unexpected `key_ring_invalid` for an empty ring, an id twice or not plain, or a key that is not 32 bytes long */
   constructor(ring: KeyRing) {
+    this.#ring = ring;
     this.#keys = new Map(ring.map(({ id, key }) => [id, key]));
     this.#writing = ring[0]?.id ?? '';
     const isSound = ring.every(({ id, key }) => keyIdPattern.test(id) && key.length === keyBytes);
@@ -84,9 +86,24 @@ export class SecretBox {
     }
   }
 
+  /** The id of the first key of the ring, the one that writes. */
+  get currentKeyId(): string {
+    return this.#writing;
+  }
+
+  /** Fingerprints under keys that are derived from this ring, for one purpose. */
+  fingerprints(purpose: string): Fingerprints {
+    return new Fingerprints(this.#ring, purpose);
+  }
+
+  /** What all ciphertexts of the first key begin with, and no others. */
+  get currentPrefix(): string {
+    return `${version}.${this.#writing}.`;
+  }
+
   /** Whether `ciphertext` was written with the first key of the ring. After a rotation, rewrite those that were not. */
   isCurrent(ciphertext: string): boolean {
-    return ciphertext.startsWith(`${version}.${this.#writing}.`);
+    return ciphertext.startsWith(this.currentPrefix);
   }
 
   #key(id: string): Uint8Array {
@@ -96,14 +113,6 @@ export class SecretBox {
   }
 }
 
-/** Each part goes with its length before it, so that no two places have the same bytes. */
 function associatedData(header: string, { workspaceId, table, rowId, column }: SecretPlace): Buffer {
-  const parts = [header, workspaceId, table, rowId, column].map((part) => Buffer.from(part, 'utf8'));
-  return Buffer.concat(
-    parts.flatMap((part) => {
-      const length = Buffer.alloc(4);
-      length.writeUInt32BE(part.length);
-      return [length, part];
-    }),
-  );
+  return lengthPrefixed([header, workspaceId, table, rowId, column]);
 }

@@ -1,3 +1,4 @@
+import { type BusinessHours } from '@answerline/contracts';
 import { Column, Entity, ForeignKey, PrimaryColumn, Unique } from 'typeorm';
 import { Workspace } from './workspace.entity.ts';
 
@@ -43,6 +44,22 @@ export class Chatbot {
   /** Null: the catalogue's. */
   @Column({ name: 'handoff_phrases', type: 'text', array: true, nullable: true })
   handoffPhrases!: string[] | null;
+
+  /** The model may hand over to a human by its own judgement. */
+  @Column({ name: 'handoff_by_model', type: 'boolean', default: false })
+  handoffByModel!: boolean;
+
+  /** When humans are there; null: nothing is said about it. */
+  @Column({ name: 'business_hours', type: 'jsonb', nullable: true })
+  businessHours!: BusinessHours | null;
+
+  /** Messages after which the AI is silent; null: the usual ones. */
+  @Column({ name: 'stop_words', type: 'text', array: true, nullable: true })
+  stopWords!: string[] | null;
+
+  /** Messages after which it is not any more; null: the usual ones. */
+  @Column({ name: 'start_words', type: 'text', array: true, nullable: true })
+  startWords!: string[] | null;
 
   @Column({ name: 'notify_emails', type: 'text', array: true, default: [] })
   notifyEmails!: string[];

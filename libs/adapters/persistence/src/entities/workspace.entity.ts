@@ -16,6 +16,10 @@ export class Workspace {
   @Column({ name: 'time_zone', type: 'text', default: 'UTC' })
   timeZone!: string;
 
+  /** Who is told by mail what nobody named for a chatbot is told. */
+  @Column({ name: 'owner_email', type: 'text', nullable: true })
+  ownerEmail!: string | null;
+
   @Column({ name: 'suspended_at', type: 'timestamptz', nullable: true })
   suspendedAt!: Date | null;
 
