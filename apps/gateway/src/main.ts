@@ -11,11 +11,13 @@ import {
   connectMessageBus,
   gatewayOptions,
   gatewaySettings,
+  graphManagement,
   PartsModule,
   ragClient,
 } from '@answerline/process-parts';
 import { RagClient } from '@answerline/rag-client';
 import { SecretBox } from '@answerline/secrets';
+import { GraphManagement } from '@answerline/whatsapp';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -27,7 +29,7 @@ async function start(starting: StartingProcess): Promise<void> {
   const config = loadConfig([...gatewaySettings, 'RAG_URL', 'INTERNAL_TOKEN'], env, {
     required: ['DATABASE_URL', 'NATS_URL', 'ENCRYPTION_KEYS', 'RAG_URL', 'INTERNAL_TOKEN'],
   });
-  const { logger } = checkedStart(starting, 'gateway', config, env);
+  const { logger, graphBaseUrl } = checkedStart(starting, 'gateway', config, env);
 
   const name = 'gateway';
   const parts = PartsModule.of([
@@ -40,6 +42,7 @@ async function start(starting: StartingProcess): Promise<void> {
     [MessageBus, await connectMessageBus(starting, { name, url: config.NATS_URL, profile: 'production', logger })],
     [RagClient, ragClient(starting, { url: config.RAG_URL, token: config.INTERNAL_TOKEN })],
     [SecretBox, new SecretBox(config.ENCRYPTION_KEYS.reveal())],
+    [GraphManagement, graphManagement(starting, { baseUrl: graphBaseUrl, version: config.META_GRAPH_VERSION })],
   ]);
   const app = await NestFactory.create<NestFastifyApplication>(
     { module: GatewayAppModule, imports: [parts, GatewayModule.forRoot(gatewayOptions(config))] },

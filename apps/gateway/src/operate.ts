@@ -1,17 +1,20 @@
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { ConfigError, loadConfig, readEnvironment } from '@answerline/config';
-import { createWorkspaceSchema } from '@answerline/contracts';
+import { changePlanSchema, createWorkspaceSchema } from '@answerline/contracts';
 import { AppError, InvalidInput, Unexpected } from '@answerline/errors';
-import { CreateWorkspace } from '@answerline/feature-gateway';
+import { ChangePlan, CreateWorkspace, RotateKeys } from '@answerline/feature-gateway';
 import { createLogger, errorFields } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
 import { Database, findStuckWork } from '@answerline/persistence';
+import { SecretBox } from '@answerline/secrets';
 
 /** Where the parts are whose setting is not set; undefined when none runs. An installation of single processes has none. */
 export interface EmbeddedParts {
   databaseUrl(dataDir: string): string | undefined;
   nats(dataDir: string): { readonly url: string; readonly token: string } | undefined;
+  /** The ENCRYPTION_KEYS that were made up. */
+  encryptionKeys(dataDir: string): string | undefined;
 }
 
 const usage = `What the operator of an installation can do. It works on DATABASE_URL and NATS_URL, and on the embedded
@@ -20,9 +23,11 @@ parts of the standalone that runs on DATA_DIR where they are not set.
   dead-letters list [--limit 100]   messages that a consumer gave up: ids and codes, oldest first
   dead-letters replay <sequence>    puts one back into its stream
   dead-letters replay all           puts back all that are there now
-  stuck [--minutes 5]               turns, sends, channels, sources and events that do not move on
-  workspaces create --name <name> [--plan scale] [--time-zone Europe/Madrid]
+  stuck [--minutes 5]               turns, sends, channels, sources, mails and events that do not move on
+  workspaces create --name <name> [--plan scale] [--time-zone Europe/Madrid] [--owner-email owner@example.com]
                                     makes a workspace and prints its first API key, once
+  set-plan <workspace> <plan>       changes a plan; without WhatsApp in it the channels are suspended, with it they resume
+  rotate-keys                       seals all stored secrets with the first key of ENCRYPTION_KEYS; again is safe
 `;
 
 const DEAD_LETTERS_PAGE = 100;
@@ -35,9 +40,16 @@ const verbs = {
   'dead-letters replay': { options: {}, run: replayDeadLetters },
   stuck: { options: { minutes: { type: 'string' } }, run: showStuckWork },
   'workspaces create': {
-    options: { name: { type: 'string' }, plan: { type: 'string' }, 'time-zone': { type: 'string' } },
+    options: {
+      name: { type: 'string' },
+      plan: { type: 'string' },
+      'time-zone': { type: 'string' },
+      'owner-email': { type: 'string' },
+    },
     run: createWorkspace,
   },
+  'set-plan': { options: {}, run: setPlan },
+  'rotate-keys': { options: {}, run: rotateKeys },
 } as const;
 
 interface Words {
@@ -159,11 +171,11 @@ async function showStuckWork({ values, rest, embedded }: Order): Promise<number>
 
 async function createWorkspace({ values, rest, embedded }: Order): Promise<number> {
   refuseMore(rest);
-  const { name, plan, 'time-zone': timeZone } = values;
-  const input = createWorkspaceSchema.safeParse({ name, plan, timeZone });
+  const { name, plan, 'time-zone': timeZone, 'owner-email': ownerEmail } = values;
+  const input = createWorkspaceSchema.safeParse({ name, plan, timeZone, ownerEmail });
   if (!input.success) {
     const [issue] = input.error.issues;
-    const option = issue?.path.join('.').replace('timeZone', 'time-zone') ?? '';
+    const option = issue?.path.join('.').replace('timeZone', 'time-zone').replace('ownerEmail', 'owner-email') ?? '';
     throw wrongUse(`--${option} is wrong or missing: ${issue?.message ?? ''}.`);
   }
   const { DEFAULT_PLAN: defaultPlan } = loadConfig(['DEFAULT_PLAN'], readEnvironment());
@@ -173,6 +185,53 @@ async function createWorkspace({ values, rest, embedded }: Order): Promise<numbe
       `Workspace ${workspace.id} (plan ${workspace.plan})\nAPI key   ${apiKey}\nThe key is not shown again.\n`,
     );
     return 0;
+  });
+}
+
+async function setPlan({ rest, embedded }: Order): Promise<number> {
+  const [workspaceId = '', plan, ...more] = rest;
+  refuseMore(more);
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(workspaceId))
+    throw wrongUse('Say which workspace, by its id.');
+  const input = changePlanSchema.safeParse({ plan });
+  if (!input.success) throw wrongUse(`The plan is wrong or missing: ${input.error.issues[0]?.message ?? ''}.`);
+  return withDatabase(embedded, async (database) => {
+    const { workspace, suspendedChannels, resumedChannels } = await new ChangePlan(database).execute(
+      workspaceId,
+      input.data.plan,
+    );
+    process.stdout.write(
+      `Workspace ${workspace.id} (plan ${workspace.plan})\n` +
+        `Channels suspended: ${String(suspendedChannels.length)}, resumed: ${String(resumedChannels.length)}\n`,
+    );
+    return 0;
+  });
+}
+
+// Keys
+
+async function rotateKeys({ rest, embedded }: Order): Promise<number> {
+  refuseMore(rest);
+  const env = readEnvironment();
+  const { DATA_DIR } = loadConfig(['DATA_DIR'], env);
+  const isGiven = Boolean(env['ENCRYPTION_KEYS'] || env['ENCRYPTION_KEYS_FILE']);
+  const ring = isGiven ? {} : { ENCRYPTION_KEYS: embedded?.encryptionKeys(DATA_DIR) };
+  const { ENCRYPTION_KEYS } = loadConfig(['ENCRYPTION_KEYS'], { ...env, ...ring }, { required: ['ENCRYPTION_KEYS'] });
+  return withDatabase(embedded, async (database) => {
+    const { keyId, resealed, left, marks } = await new RotateKeys(
+      database,
+      new SecretBox(ENCRYPTION_KEYS.reveal()),
+    ).execute();
+    process.stdout.write(`Sealed anew with ${keyId}: ${String(resealed)}\nLeft with another key: ${String(left)}\n`);
+    for (const { keyId: old, count, neededUntil } of marks) {
+      const until = neededUntil.toISOString();
+      process.stdout.write(
+        `Keep ${old} until ${until}: ${String(count)} marks of deleted contacts were made with it\n`,
+      );
+    }
+    if (left === 0) return 0;
+    process.stderr.write(`${appName}: What is left does not open: the key that sealed it is not in ENCRYPTION_KEYS.\n`);
+    return 1;
   });
 }
 

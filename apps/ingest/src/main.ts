@@ -13,6 +13,7 @@ import {
   connectMessageBus,
   PartsModule,
 } from '@answerline/process-parts';
+import { SecretBox } from '@answerline/secrets';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 
@@ -20,7 +21,9 @@ runProcess({ name: 'ingest', start });
 
 async function start(starting: StartingProcess): Promise<void> {
   const env = readEnvironment();
-  const config = loadConfig(commonSettings, env, { required: ['DATABASE_URL', 'NATS_URL'] });
+  const config = loadConfig([...commonSettings, 'ENCRYPTION_KEYS'], env, {
+    required: ['DATABASE_URL', 'NATS_URL', 'ENCRYPTION_KEYS'],
+  });
   const { logger } = checkedStart(starting, 'ingest', config, env);
 
   const health = await listenOn('PORT', () =>
@@ -35,6 +38,7 @@ async function start(starting: StartingProcess): Promise<void> {
       await connectDatabase(starting, { name, url: config.DATABASE_URL, poolSize: config.DATABASE_POOL_SIZE }),
     ],
     [MessageBus, await connectMessageBus(starting, { name, url: config.NATS_URL, profile: 'production', logger })],
+    [SecretBox, new SecretBox(config.ENCRYPTION_KEYS.reveal())],
   ]);
 
   const app = await NestFactory.createApplicationContext(

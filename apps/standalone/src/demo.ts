@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { chatbotSchema, connectedChannelSchema, createdWorkspaceSchema, sourceSchema } from '@answerline/contracts';
 import { Unexpected } from '@answerline/errors';
 import { fetchOperator } from '@answerline/outbound-http';
+import { WEBHOOK_FIELDS } from '@answerline/whatsapp';
 import { z } from 'zod';
 import { writePrivateFile } from './write-private-file.ts';
 
@@ -45,7 +46,10 @@ const INDEXED_WITHIN_MS = 15_000;
 
 /** Where the demo is made and kept. */
 export interface DemoPlace {
+  /** Where the API is reached here. */
   readonly baseUrl: string;
+  /** Where Meta is told to deliver. */
+  readonly publicUrl: string;
   readonly sandboxUrl: string;
   readonly operatorKey: string;
   /** Path of demo.json. */
@@ -65,18 +69,36 @@ export async function ensureDemo(place: DemoPlace): Promise<string | null> {
     ? { ...kept, baseUrl: place.baseUrl, sandboxUrl: place.sandboxUrl, operatorKey: place.operatorKey }
     : await makeDemo(place, bakery);
   writePrivateFile(place.file, `${JSON.stringify(demo, null, 2)}\n`);
-  await call(place.sandboxUrl, 'PUT', `/sandbox/numbers/${demo.phoneNumberId}`, {
-    displayPhoneNumber: DISPLAY_PHONE_NUMBER,
-    verifiedName: bakery.name,
-    wabaId: demo.wabaId,
-    appId: demo.appId,
-    accessToken: demo.accessToken,
-    appSecret: demo.appSecret,
-    callbackUrl: `${demo.baseUrl}${demo.webhookPath}`,
-    verifyToken: demo.verifyToken,
-  });
+  if (kept) await setUpAtSandbox(demo, place.publicUrl, bakery.name);
   await call(place.sandboxUrl, 'PUT', '/sandbox/chips', { phoneNumberId: demo.phoneNumberId, chips: bakery.chips });
   return kept ? null : untilIndexed(demo);
+}
+
+/** A number that the sandbox, as Meta, is to know. */
+type NumberAtMeta = Pick<Demo, 'phoneNumberId' | 'wabaId' | 'appId' | 'accessToken' | 'appSecret'>;
+
+function putNumber(
+  sandboxUrl: string,
+  { phoneNumberId, ...rest }: NumberAtMeta,
+  verifiedName: string,
+): Promise<unknown> {
+  const { wabaId, appId, accessToken, appSecret } = rest;
+  const account = { wabaId, appId, accessToken, appSecret };
+  return call(sandboxUrl, 'PUT', `/sandbox/numbers/${phoneNumberId}`, {
+    ...account,
+    displayPhoneNumber: DISPLAY_PHONE_NUMBER,
+    verifiedName,
+  });
+}
+
+/** What connecting set up at Meta, which the sandbox forgets when it stops and Meta would not. */
+async function setUpAtSandbox(demo: Demo, publicUrl: string, name: string): Promise<void> {
+  const { sandboxUrl, webhookPath, verifyToken } = demo;
+  await putNumber(sandboxUrl, demo, name);
+  await call(sandboxUrl, 'PUT', `/sandbox/wabas/${demo.wabaId}`, { subscribedAppIds: [demo.appId] });
+  await call(sandboxUrl, 'PUT', `/sandbox/apps/${demo.appId}`, {
+    subscription: { callbackUrl: `${publicUrl}${webhookPath}`, verifyToken, fields: [...WEBHOOK_FIELDS] },
+  });
 }
 
 /** What somebody is told whose demo {@link ensureDemo} could not make searchable. */
@@ -108,14 +130,9 @@ async function makeDemo(place: DemoPlace, bakery: z.infer<typeof bakerySchema>):
     accessToken: `EAA${randomBytes(24).toString('hex')}`,
     appSecret: randomBytes(16).toString('hex'),
   };
+  await putNumber(place.sandboxUrl, meta, bakery.name);
   const channel = connectedChannelSchema.parse(
-    await call(
-      baseUrl,
-      'PUT',
-      `/api/v1/chatbots/${chatbot.id}/channels/whatsapp`,
-      { ...meta, displayPhoneNumber: DISPLAY_PHONE_NUMBER },
-      apiKey,
-    ),
+    await call(baseUrl, 'PUT', `/api/v1/chatbots/${chatbot.id}/channels/whatsapp`, meta, apiKey),
   );
   return {
     baseUrl,

@@ -12,6 +12,12 @@ const makers = {
   INTERNAL_TOKEN: () => generateToken(32),
 } as const satisfies Partial<Record<SettingName, () => string>>;
 
+/** A secret that was made up for this DATA_DIR; undefined when none was. */
+export function generatedSecret(dataDir: string, name: keyof typeof makers): string | undefined {
+  const file = join(dataDir, 'secrets.json');
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>)[name] : undefined;
+}
+
 /**
  * Fills in the secrets that are not set: made once, kept in DATA_DIR/secrets.json (0600). Without that file what is stored
  * encrypted beside it cannot be read any more.

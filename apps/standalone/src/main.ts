@@ -10,6 +10,7 @@ import { KnowledgeIndex } from '@answerline/knowledge-index';
 import { Answerer, Embedder } from '@answerline/language-model';
 import { HealthRegistry, listenOn, requirePort, runProcess, type StartingProcess } from '@answerline/lifecycle';
 import { LOGGER, nestLogger } from '@answerline/logging';
+import { Mailer, mailSettings, openMailer } from '@answerline/mail';
 import { MessageBus } from '@answerline/messaging';
 import { Database, migrateDatabase } from '@answerline/persistence';
 import {
@@ -19,6 +20,7 @@ import {
   gatewayOptions,
   gatewaySettings,
   graphClient,
+  graphManagement,
   PartsModule,
   ragClient,
 } from '@answerline/process-parts';
@@ -26,7 +28,7 @@ import { RagClient } from '@answerline/rag-client';
 import { languageModelSettings, openKnowledgeIndex, openLanguageModels, serveRagService } from '@answerline/rag-parts';
 import { startSandbox } from '@answerline/sandbox';
 import { SecretBox } from '@answerline/secrets';
-import { GraphClient } from '@answerline/whatsapp';
+import { GraphClient, GraphManagement } from '@answerline/whatsapp';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -49,7 +51,15 @@ async function start(starting: StartingProcess): Promise<void> {
   const dataDir = resolve(outer['DATA_DIR'] || '.answerline');
   const { env, generated } = withGeneratedSecrets({ LOG_LEVEL: QUIET, ...outer, DATA_DIR: dataDir }, dataDir);
   const config = loadConfig(
-    [...gatewaySettings, ...languageModelSettings, 'ELASTICSEARCH_URL', 'GRPC_PORT', 'INTERNAL_TOKEN'],
+    [
+      ...gatewaySettings,
+      ...languageModelSettings,
+      ...mailSettings,
+      'SANDBOX_SMTP_PORT',
+      'ELASTICSEARCH_URL',
+      'GRPC_PORT',
+      'INTERNAL_TOKEN',
+    ],
     env,
     {
       required: ['ENCRYPTION_KEYS', 'OPERATOR_KEY', 'INTERNAL_TOKEN'],
@@ -78,11 +88,14 @@ async function start(starting: StartingProcess): Promise<void> {
     ? await startSandbox({
         host: SANDBOX_HOST,
         port: config.SANDBOX_PORT,
+        smtpPort: config.SANDBOX_SMTP_PORT,
         dataDir,
         production: config.NODE_ENV === 'production',
       })
     : undefined;
   if (sandbox) starting.onStop('sandbox', () => sandbox.close());
+  const mailer = openMailer(config, sandbox?.smtpUrl);
+  starting.onStop('mailer', () => mailer.close());
 
   const grpcPort = config.GRPC_PORT ?? (await freePort(GRPC_HOST));
   const rag = ragClient(starting, { url: `grpc://${GRPC_HOST}:${String(grpcPort)}`, token: config.INTERNAL_TOKEN });
@@ -97,6 +110,8 @@ async function start(starting: StartingProcess): Promise<void> {
     [RagClient, rag],
     [SecretBox, new SecretBox(config.ENCRYPTION_KEYS.reveal())],
     [GraphClient, graphClient(starting, { baseUrl: graphBaseUrl, version: config.META_GRAPH_VERSION })],
+    [GraphManagement, graphManagement(starting, { baseUrl: graphBaseUrl, version: config.META_GRAPH_VERSION })],
+    [Mailer, mailer],
   ]);
   const gateway = gatewayOptions(config);
   const app = await NestFactory.create<NestFastifyApplication>(
@@ -107,7 +122,7 @@ async function start(starting: StartingProcess): Promise<void> {
         GatewayModule.forRoot(gateway),
         IngestModule,
         RagServiceModule.forRoot({ token: config.INTERNAL_TOKEN }),
-        NotifierModule,
+        NotifierModule.forRoot({ ...gateway, operatorEmail: config.OPERATOR_EMAIL }),
       ],
     },
     createGatewayAdapter(),
@@ -124,6 +139,7 @@ async function start(starting: StartingProcess): Promise<void> {
     const operatorKey = config.OPERATOR_KEY.reveal();
     waitsFor = await ensureDemo({
       baseUrl: localUrl,
+      publicUrl: gateway.publicUrl,
       sandboxUrl: sandbox.url,
       operatorKey,
       file: join(dataDir, 'demo.json'),

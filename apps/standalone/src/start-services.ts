@@ -1,8 +1,9 @@
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ConfigError, loadConfig, readEnvironment, type Environment } from '@answerline/config';
+import { ConfigError, loadConfig, readEnvironment, type Config, type Environment } from '@answerline/config';
 import { freePort } from '@answerline/embedded-services';
 import { runProcess, type StartingProcess } from '@answerline/lifecycle';
+import { SANDBOX_SENDER } from '@answerline/mail';
 import { closeOperatorConnections } from '@answerline/outbound-http';
 import { migrateDatabase } from '@answerline/persistence';
 import { checkedStart, commonSettings } from '@answerline/process-parts';
@@ -22,6 +23,8 @@ const NO_RESTART = '--no-restart';
 /** The services below the processes need this much of the time to stop. */
 const SERVICES_STOP_MS = 5_000;
 
+const mailboxNames = ['SMTP_URL', 'MAIL_FROM', 'SANDBOX_SMTP_PORT'] as const;
+
 runProcess({ name: 'answerline', start });
 
 /**
@@ -32,7 +35,7 @@ async function start(starting: StartingProcess): Promise<void> {
   const outer = readEnvironment();
   const dataDir = resolve(outer['DATA_DIR'] || '.answerline');
   const { env, generated } = withGeneratedSecrets({ LOG_LEVEL: QUIET, ...outer, DATA_DIR: dataDir }, dataDir);
-  const config = loadConfig([...commonSettings, 'ENCRYPTION_KEYS', 'OPERATOR_KEY', 'GRPC_PORT'], env, {
+  const config = loadConfig([...commonSettings, ...mailboxNames, 'ENCRYPTION_KEYS', 'OPERATOR_KEY', 'GRPC_PORT'], env, {
     required: ['ENCRYPTION_KEYS', 'OPERATOR_KEY'],
   });
   const lastPort = config.PORT + apps.length - 1;
@@ -48,12 +51,15 @@ async function start(starting: StartingProcess): Promise<void> {
 
   const host = ['0.0.0.0', '::'].includes(config.HOST) ? '127.0.0.1' : config.HOST;
   const grpcPort = config.GRPC_PORT ?? (await freePort(host));
+  const publicUrl = config.PUBLIC_URL ?? `http://localhost:${String(config.PORT)}`;
   const shared: Environment = {
     ...env,
     // Only what nobody gave us: a setting may also stand in the file that <name>_FILE names.
     ...(config.DATABASE_URL === undefined ? { DATABASE_URL: databaseUrl } : {}),
     ...(config.NATS_URL === undefined ? { NATS_URL: withToken(natsUrl, natsToken) } : {}),
     GRPC_PORT: String(grpcPort),
+    PUBLIC_URL: publicUrl,
+    ...(await mailboxSettings(hasSandbox, config)),
     RAG_URL: `grpc://${host}:${String(grpcPort)}`,
   };
   const portOf = (app: AppName): number => config.PORT + apps.indexOf(app);
@@ -68,7 +74,7 @@ async function start(starting: StartingProcess): Promise<void> {
     if (!hasSandbox || !gatewayIsUp) return;
     const operatorKey = config.OPERATOR_KEY.reveal();
     const file = join(dataDir, 'demo.json');
-    const waitsFor = await ensureDemo({ baseUrl: urlOf('gateway'), sandboxUrl, operatorKey, file });
+    const waitsFor = await ensureDemo({ baseUrl: urlOf('gateway'), publicUrl, sandboxUrl, operatorKey, file });
     if (waitsFor !== null) say(waitingLine(waitsFor));
   };
   if (hasSandbox) {
@@ -108,6 +114,20 @@ async function start(starting: StartingProcess): Promise<void> {
   if (hasSandbox) say(`  Keys      ${join(dataDir, 'demo.json')}`);
   for (const app of apps) say(`  ${app.padEnd(9)} ${urlOf(app)}/health/ready`);
   say('Stop with Ctrl-C.');
+}
+
+/** The sandbox is the mail server where there is no other. */
+async function mailboxSettings(
+  hasSandbox: boolean,
+  config: Config<(typeof mailboxNames)[number]>,
+): Promise<Environment> {
+  if (!hasSandbox || config.SMTP_URL !== undefined) return {};
+  const port = String(config.SANDBOX_SMTP_PORT || (await freePort('127.0.0.1')));
+  return {
+    SANDBOX_SMTP_PORT: port,
+    SMTP_URL: `smtp://127.0.0.1:${port}`,
+    MAIL_FROM: config.MAIL_FROM ?? SANDBOX_SENDER,
+  };
 }
 
 function withToken(natsUrl: string, token: string | undefined): string {

@@ -3,7 +3,7 @@ import { type Logger } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
 import { closeOperatorConnections } from '@answerline/outbound-http';
 import { Database } from '@answerline/persistence';
-import { GraphClient } from '@answerline/whatsapp';
+import { GraphClient, GraphManagement } from '@answerline/whatsapp';
 
 /** Connects to Postgres; readiness asks it, and it is closed when the process stops. */
 export async function connectDatabase(
@@ -42,4 +42,13 @@ export function graphClient(
 ): GraphClient {
   starting.onStop('graph connections', () => closeOperatorConnections());
   return new GraphClient(options);
+}
+
+/** The client of the Graph API's management side; its connections are closed when the process stops. */
+export function graphManagement(
+  starting: StartingProcess,
+  options: { readonly baseUrl: string; readonly version: string },
+): GraphManagement {
+  starting.onStop('graph management connections', () => closeOperatorConnections());
+  return new GraphManagement(options);
 }

@@ -7,6 +7,7 @@ export { tempDir } from './temp-dir.ts';
 export { startTestNats, type TestNats } from './test-nats.ts';
 export { createTestDatabase, testPostgresUrl, type TestDatabase } from './test-postgres.ts';
 export { describeKnowledgeIndex } from './knowledge-index-conformance.ts';
+export { rowsOfWorkspace } from './rows-of-workspace.ts';
 export { seedChannel, type SeededChannel, type SeedOptions } from './seed.ts';
 export {
   seedConversation,
@@ -16,6 +17,7 @@ export {
   type SeededMessage,
   type SeededReply,
 } from './seed-conversation.ts';
+export { startGraphInFront, type GraphInFront } from './graph-in-front.ts';
 export { startTestSandbox, type TestSandbox } from './test-sandbox.ts';
 export { haltProcess } from './halt-process.ts';
 export {
@@ -40,3 +42,4 @@ export {
 } from './test-gateway.ts';
 export { groundedReply, type PromptMessage } from './stub-openai/grounded-reply.ts';
 export { createRandom, type Random } from './seeded-random.ts';
+export { mutatedWebhook, mutations, place, type Mutation, type Place, type ValidMessage } from './mutated-webhook.ts';

@@ -35,14 +35,14 @@ export async function seedChannel(database: Database, options: SeedOptions = {})
     [chatbotId, workspaceId, quietMs, quietMaxMs],
   );
   await database.query(
-    `INSERT INTO webhook_keys (id, workspace_id, app_id, key_hash, key_ciphertext, verify_token_ciphertext)
-     VALUES ($1, $2, '1', $3, '-', '-')`,
+    `INSERT INTO webhook_keys (id, workspace_id, app_id, key_hash, key_ciphertext, verify_token_ciphertext, app_secret_ciphertext)
+     VALUES ($1, $2, '1', $3, '-', '-', '-')`,
     [keyId, workspaceId, randomBytes(32)],
   );
   await database.query(
     `INSERT INTO channels (id, workspace_id, chatbot_id, webhook_key_id, type, state, phone_number_id, waba_id,
-                           access_token_ciphertext, messages_per_second)
-     VALUES ($1, $2, $3, $4, 'whatsapp', 'live', $5, '1', $6, $7)`,
+                           access_token_ciphertext, messages_per_second, heard_key_id, heard_at)
+     VALUES ($1, $2, $3, $4, 'whatsapp', 'live', $5, '1', $6, $7, $4, now())`,
     [channelId, workspaceId, chatbotId, keyId, phoneNumberId, options.accessTokenCiphertext ?? '-', messagesPerSecond],
   );
   return seeded;

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { Secret } from '@answerline/config';
+import { freePort } from '@answerline/embedded-services';
 import { HealthRegistry } from '@answerline/lifecycle';
 import { createLogger, LOGGER, nestLogger } from '@answerline/logging';
 import { MessageBus } from '@answerline/messaging';
+import { closeOperatorConnections } from '@answerline/outbound-http';
 import { Database, migrateDatabase, newId } from '@answerline/persistence';
 import { RagClient } from '@answerline/rag-client';
 import { SecretBox } from '@answerline/secrets';
+import { GraphManagement } from '@answerline/whatsapp';
 import { expect } from '@jest/globals';
 import { type DynamicModule, type InjectionToken } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -13,6 +16,7 @@ import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import * as z from 'zod';
 import { captureLogs, type CapturedLogs } from './capture-logs.ts';
 import { eventually } from './eventually.ts';
+import { startTestSandbox, type TestSandbox } from './test-sandbox.ts';
 import { startTestNats } from './test-nats.ts';
 import { createTestDatabase } from './test-postgres.ts';
 
@@ -65,7 +69,11 @@ export interface TestGateway {
   readonly secretBox: SecretBox;
   readonly logs: CapturedLogs;
   readonly operatorKey: string;
+  /** Meta, which knows the numbers of `aConnection`. Its deliveries are paused. */
+  readonly sandbox: TestSandbox;
+  /** What all access tokens of `aConnection` begin with. */
   readonly accessToken: string;
+  /** Of all its apps. */
   readonly appSecret: string;
   /** Of every workspace that was created here. */
   readonly apiKeys: readonly string[];
@@ -78,8 +86,18 @@ export interface TestGateway {
   call(method: string, path: string, options?: { key?: string | undefined; body?: unknown }): Promise<ApiAnswer>;
   createWorkspace(plan?: string): Promise<{ id: string; key: string }>;
   createChatbot(key: string): Promise<string>;
-  /** The body that connects a WhatsApp number; each time another number. */
-  aConnection(extra?: object): { appId: string; phoneNumberId: string; wabaId: string; [field: string]: unknown };
+  /**
+   * The body that connects a WhatsApp number, which the sandbox knows; each time another number of another app and account,
+   * or the one whose `phoneNumberId` is given.
+   */
+  aConnection(extra?: object): {
+    appId: string;
+    phoneNumberId: string;
+    wabaId: string;
+    accessToken: string;
+    appSecret: string;
+    [field: string]: unknown;
+  };
   furnish(): Promise<FurnishedWorkspace>;
   addConversation(workspaceId: string, channelId: string, lastInboundAt?: string | null): Promise<string>;
   stop(): Promise<void>;
@@ -88,11 +106,47 @@ export interface TestGateway {
 /** Nothing listens there: every route but search and ask must do without rag. */
 const NO_RAG = 'grpc://127.0.0.1:1';
 
-/** Starts it; `ragUrl` is that of a `startTestRag`. */
-export async function startTestGateway({ ragUrl = NO_RAG }: { readonly ragUrl?: string } = {}): Promise<TestGateway> {
+/** How many numbers Meta knows from the start. */
+const NUMBERS = 500;
+
+export interface TestGatewayOptions {
+  /** That of a `startTestRag`. */
+  readonly ragUrl?: string;
+  /** Where Graph calls go instead of to the sandbox, as to something that stands before it and interferes. */
+  readonly graphUrl?: (sandboxUrl: string) => Promise<string>;
+  /** Where Meta is told to deliver, when that is not to lead here. */
+  readonly publicUrl?: string;
+}
+
+/** Starts it, with a sandbox as Meta that knows the numbers of `aConnection`. */
+export async function startTestGateway({
+  ragUrl = NO_RAG,
+  graphUrl = async (sandboxUrl) => sandboxUrl,
+  publicUrl: givenUrl,
+}: TestGatewayOptions = {}): Promise<TestGateway> {
   // Loaded here, so that specs which need no gateway do not load it either.
   const { createGatewayAdapter, GatewayModule, openGatewayDoors } = await import('@answerline/feature-gateway');
-  const [testDatabase, nats] = await Promise.all([createTestDatabase(migrateDatabase), startTestNats()]);
+  const accessToken = `EAA${randomBytes(20).toString('hex')}`;
+  const appSecret = randomBytes(16).toString('hex');
+  // Each number has an app and an account of its own: the app's callback is its workspace's.
+  const connectionOf = (n: number) => ({
+    appId: String(123_000_000_000_000 + n),
+    phoneNumberId: String(100_000_000_000_000 + n),
+    wabaId: String(987_000_000_000_000 + n),
+    accessToken: `${accessToken}${String(n)}`,
+    appSecret,
+  });
+  const numbers = Array.from({ length: NUMBERS }, (_, n) => ({
+    ...connectionOf(n + 1),
+    displayPhoneNumber: '+1 202 555 0100',
+    verifiedName: 'Bakery',
+  }));
+  const [testDatabase, nats, sandbox, port] = await Promise.all([
+    createTestDatabase(migrateDatabase),
+    startTestNats(),
+    startTestSandbox({ numbers }),
+    freePort('127.0.0.1'),
+  ]);
   const logs = captureLogs();
   const logger = createLogger({ app: 'spec', level: 'trace', destination: logs.stream });
   const database = await Database.connect({ url: testDatabase.url, applicationName: 'api-spec' });
@@ -102,15 +156,15 @@ export async function startTestGateway({ ragUrl = NO_RAG }: { readonly ragUrl?: 
   const rag = new RagClient({ url: ragUrl, token: 'of-the-spec' });
   const secretBox = new SecretBox([{ id: 'k1', key: randomBytes(32) }]);
   const operatorKey = randomBytes(24).toString('hex');
-  const accessToken = `EAA${randomBytes(20).toString('hex')}`;
-  const appSecret = randomBytes(16).toString('hex');
-  const publicUrl = 'https://answerline.example.com';
+  // Meta verifies callbacks, so this has to lead here.
+  const publicUrl = givenUrl ?? `http://127.0.0.1:${String(port)}`;
   const parts: [InjectionToken, unknown][] = [
     [Database, database],
     [MessageBus, bus],
     [RagClient, rag],
     [HealthRegistry, new HealthRegistry()],
     [SecretBox, secretBox],
+    [GraphManagement, new GraphManagement({ baseUrl: await graphUrl(sandbox.url), version: 'v26.0' })],
     [LOGGER, logger],
   ];
   const gateway = GatewayModule.forRoot({
@@ -131,12 +185,12 @@ export async function startTestGateway({ ragUrl = NO_RAG }: { readonly ragUrl?: 
     abortOnError: false,
   });
   await openGatewayDoors(app);
-  await app.listen(0, '127.0.0.1');
+  await app.listen(port, '127.0.0.1');
   const origin = await app.getUrl();
   const openApi = (await (await fetch(`${origin}/api/openapi.json`)).json()) as OpenApi;
   const checked = new Set<string>();
   const apiKeys: string[] = [];
-  let lastNumber = 100_000_000_000_000;
+  let lastNumber = 0;
 
   const call: TestGateway['call'] = async (method, path, { key, body } = {}) => {
     const response = await fetch(`${origin}/api/v1${path}`, {
@@ -174,14 +228,11 @@ export async function startTestGateway({ ragUrl = NO_RAG }: { readonly ragUrl?: 
   };
   const createChatbot: TestGateway['createChatbot'] = async (key) =>
     (await call('POST', '/chatbots', { key, body: { name: 'Assistant' } })).body.id;
-  const aConnection: TestGateway['aConnection'] = (extra = {}) => ({
-    appId: '123456789012345',
-    phoneNumberId: String(++lastNumber),
-    wabaId: '987654321098765',
-    accessToken,
-    appSecret,
-    ...extra,
-  });
+  const aConnection: TestGateway['aConnection'] = (extra = {}) => {
+    const wanted =
+      'phoneNumberId' in extra ? numbers.findIndex((one) => one.phoneNumberId === extra.phoneNumberId) : -1;
+    return { ...connectionOf(wanted >= 0 ? wanted + 1 : ++lastNumber), ...extra };
+  };
   const addConversation: TestGateway['addConversation'] = async (
     workspaceId,
     channelId,
@@ -218,6 +269,7 @@ export async function startTestGateway({ ragUrl = NO_RAG }: { readonly ragUrl?: 
     secretBox,
     logs,
     operatorKey,
+    sandbox,
     accessToken,
     appSecret,
     apiKeys,
@@ -237,7 +289,12 @@ export async function startTestGateway({ ragUrl = NO_RAG }: { readonly ragUrl?: 
       await end('the application', () => app.close());
       rag.close();
       await Promise.all([end('the bus', () => bus.close()), end('the pool', () => database.close())]);
-      await Promise.all([end('nats-server', () => nats.stop()), end('the database', () => testDatabase.drop())]);
+      await end('the calls to Meta', () => closeOperatorConnections());
+      await Promise.all([
+        end('nats-server', () => nats.stop()),
+        end('the database', () => testDatabase.drop()),
+        end('the sandbox', () => sandbox.close()),
+      ]);
     },
   };
 }

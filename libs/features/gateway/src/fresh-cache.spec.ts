@@ -94,4 +94,16 @@ describe('FreshCache', () => {
     expect(cache.lookup('d')).toBeNull();
     expect(cache.lookup('a')).toBeInstanceOf(Promise);
   });
+
+  it('forgets what was read long ago, and nothing else', async () => {
+    source.set('b', 'bread');
+    await cache.lookup('a');
+    clock = 900;
+    await cache.lookup('b');
+    clock = 1_500;
+    cache.forget(1_500);
+    expect(cache.values()).toEqual(['bread']);
+    expect([cache.peek('a'), cache.peek('b')]).toEqual([undefined, 'bread']);
+    expect(cache.lookup('a')).toBeInstanceOf(Promise);
+  });
 });

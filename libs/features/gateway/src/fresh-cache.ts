@@ -54,6 +54,25 @@ export class FreshCache<Value> {
     return entry.value;
   }
 
+  /** What is in memory of a key, however old; undefined when nothing is. */
+  peek(key: string): Value | null | undefined {
+    return this.#entries.get(key)?.value;
+  }
+
+  /** All that is in memory. */
+  values(): (Value | null)[] {
+    return [...this.#entries.values()].map(({ value }) => value);
+  }
+
+  /** Forgets what was read `ageMs` ago or before. What is in use is read again sooner than that. */
+  forget(ageMs: number): void {
+    const readBefore = this.#options.now() - ageMs;
+    for (const [key, { readAt }] of this.#entries) {
+      if (readAt > readBefore) break;
+      this.#entries.delete(key);
+    }
+  }
+
   #readSoon(key: string): Promise<Value | null> {
     const waiting = this.#waiting.get(key);
     if (waiting) return waiting.promise;

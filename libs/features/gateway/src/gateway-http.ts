@@ -18,6 +18,8 @@ const API_BODY_MAX_BYTES = 2 * 1024 * 1024;
 const REQUEST_TIMEOUT_MS = 30_000;
 /** Longer ids in a path than any of ours are unknown, not an error of their own. */
 const MAX_PARAM_LENGTH = 500;
+/** How soon a connection ends whose last request was answered while we close. */
+const END_IDLE_EVERY_MS = 50;
 
 /** The HTTP adapter for an application with {@link GatewayModule}: limits, and one id a request, which is its correlation id. */
 export function createGatewayAdapter(): FastifyAdapter {
@@ -42,7 +44,8 @@ export function createGatewayAdapter(): FastifyAdapter {
 
 /**
  * Connections on which nothing was sent yet (browsers and load balancers open them ahead) are no idle ones to Node, whose
- * `server.close()` would wait for them as long as they stay.
+ * `server.close()` would wait for them as long as they stay. So it would for those whose request is answered after that: it ends
+ * idle ones once, when it is called, and clients keep theirs for a minute.
  */
 function endSilentConnectionsOnClose(fastify: FastifyInstance): void {
   const silent = new Set<Socket>();
@@ -56,6 +59,8 @@ function endSilentConnectionsOnClose(fastify: FastifyInstance): void {
   fastify.addHook('preClose', (done) => {
     isClosing = true;
     for (const socket of silent) if (socket.bytesRead === 0) socket.destroy();
+    const ending = setInterval(() => fastify.server.closeIdleConnections(), END_IDLE_EVERY_MS);
+    fastify.server.once('close', () => clearInterval(ending));
     done();
   });
 }

@@ -1,6 +1,7 @@
 import { LOGGER, type Logger } from '@answerline/logging';
 import { MessageBus, type RunningConsumer } from '@answerline/messaging';
-import { Database } from '@answerline/persistence';
+import { Database, DELETION_MARKS_PURPOSE, trimDeletionMarks } from '@answerline/persistence';
+import { SecretBox } from '@answerline/secrets';
 import { startSweep, type WorkLoop } from '@answerline/work-queue';
 import { type BeforeApplicationShutdown, Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { consumeWebhooks } from './store-webhooks/store-webhooks.consumer.ts';
@@ -20,17 +21,20 @@ export class IngestWorker implements OnApplicationBootstrap, BeforeApplicationSh
   readonly #bus: MessageBus;
   readonly #database: Database;
   readonly #logger: Logger;
+  readonly #secretBox: SecretBox;
   #consumer: RunningConsumer | undefined;
   #sweeps: WorkLoop[] = [];
 
-  constructor(bus: MessageBus, database: Database, @Inject(LOGGER) logger: Logger) {
+  constructor(bus: MessageBus, database: Database, secretBox: SecretBox, @Inject(LOGGER) logger: Logger) {
     this.#bus = bus;
     this.#database = database;
+    this.#secretBox = secretBox;
     this.#logger = logger.child({ feature: 'ingest' });
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    this.#consumer = await consumeWebhooks(this.#bus, this.#database, this.#logger);
+    const fingerprints = this.#secretBox.fingerprints(DELETION_MARKS_PURPOSE);
+    this.#consumer = await consumeWebhooks(this.#bus, this.#database, this.#logger, fingerprints);
     this.#sweeps = [
       startSweep({
         name: 'ingest-progress',
@@ -42,6 +46,12 @@ export class IngestWorker implements OnApplicationBootstrap, BeforeApplicationSh
         name: 'trim-webhook-log',
         everyMs: TRIM_EVERY_MS,
         sweep: () => trimWebhookLog(this.#database),
+        logger: this.#logger,
+      }),
+      startSweep({
+        name: 'trim-deletion-marks',
+        everyMs: TRIM_EVERY_MS,
+        sweep: () => trimDeletionMarks(this.#database),
         logger: this.#logger,
       }),
     ];

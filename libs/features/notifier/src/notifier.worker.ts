@@ -1,11 +1,15 @@
 import { LOGGER, type Logger } from '@answerline/logging';
+import { Mailer } from '@answerline/mail';
 import { MessageBus } from '@answerline/messaging';
-import { Database } from '@answerline/persistence';
+import { Database, noteMailSetup } from '@answerline/persistence';
 import { SecretBox } from '@answerline/secrets';
 import { GraphClient } from '@answerline/whatsapp';
 import { startSweep } from '@answerline/work-queue';
 import { type BeforeApplicationShutdown, Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import { NOTIFIER_OPTIONS, type NotifierOptions } from './notifier-options.ts';
 import { relayEvents } from './relay-events/relay-events.worker.ts';
+import { SendMail } from './send-mail/send-mail.ts';
+import { workOnMails } from './send-mail/send-mail.worker.ts';
 import { SendReply } from './send-reply/send-reply.ts';
 import { workOnSends } from './send-reply/send-reply.worker.ts';
 import { settleSends } from './settle-sends/settle-sends.ts';
@@ -24,6 +28,8 @@ export class NotifierWorker implements OnApplicationBootstrap, BeforeApplication
   readonly #database: Database;
   readonly #graph: GraphClient;
   readonly #secrets: SecretBox;
+  readonly #mailer: Mailer;
+  readonly #options: NotifierOptions;
   readonly #logger: Logger;
   #parts: { stop(withinMs: number): Promise<void> }[] = [];
 
@@ -32,21 +38,29 @@ export class NotifierWorker implements OnApplicationBootstrap, BeforeApplication
     database: Database,
     graph: GraphClient,
     secrets: SecretBox,
+    mailer: Mailer,
+    @Inject(NOTIFIER_OPTIONS) options: NotifierOptions,
     @Inject(LOGGER) logger: Logger,
   ) {
     this.#bus = bus;
     this.#database = database;
     this.#graph = graph;
     this.#secrets = secrets;
+    this.#mailer = mailer;
+    this.#options = options;
     this.#logger = logger.child({ feature: 'notifier' });
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    const [bus, database, logger] = [this.#bus, this.#database, this.#logger];
+    const [bus, database, mailer, logger] = [this.#bus, this.#database, this.#mailer, this.#logger];
     const calls = { database, graph: this.#graph, secrets: this.#secrets, logger };
     const showPresence = new ShowPresence(database, this.#graph, this.#secrets, logger);
+    const onHumanReply = (conversationId: string): void => void showPresence.showRead(conversationId);
+    const sendReply = new SendReply({ ...calls, onHumanReply });
+    const sendMail = new SendMail({ database, mailer, options: this.#options, logger });
+    await noteMailSetup(database, { canSend: mailer.canSend, hasOperator: this.#options.operatorEmail !== undefined });
     this.#parts = [
-      workOnSends(bus, new SendReply(calls), logger),
+      workOnSends(bus, sendReply, logger),
       startSweep({
         name: 'settle-sends',
         everyMs: SETTLE_EVERY_MS,
@@ -58,6 +72,7 @@ export class NotifierWorker implements OnApplicationBootstrap, BeforeApplication
         logger,
       }),
       await consumeForPresence(bus, database, showPresence, logger),
+      workOnMails(bus, { sendMail, mailer, database, logger }),
       relayEvents(bus, database, logger),
     ];
   }

@@ -1,19 +1,28 @@
-import { channelSchema, connectedChannelSchema, pageOf, putWhatsAppChannelSchema } from '@answerline/contracts';
+import {
+  channelSchema,
+  connectedChannelSchema,
+  pageOf,
+  putWhatsAppChannelSchema,
+  readChannelSchema,
+} from '@answerline/contracts';
 import { Body, Controller, Get, Param, Put, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import type * as z from 'zod';
 import { idPageQuerySchema } from '../management-api/pages.ts';
-import { Answers, idSchema, WorkspaceId } from '../management-api/route.ts';
+import { Answers, idSchema, MayWrite, WorkspaceId } from '../management-api/route.ts';
 import { ConnectWhatsApp } from './connect-whatsapp.ts';
+import { ReadChannels } from './read-channels.ts';
 
 const channelPageSchema = pageOf(channelSchema);
 
 @ApiTags('Channels')
 @Controller('api/v1')
 export class ChannelsController {
-  readonly #channels: ConnectWhatsApp;
+  readonly #connect: ConnectWhatsApp;
+  readonly #channels: ReadChannels;
 
-  constructor(channels: ConnectWhatsApp) {
+  constructor(connect: ConnectWhatsApp, channels: ReadChannels) {
+    this.#connect = connect;
     this.#channels = channels;
   }
 
@@ -24,7 +33,7 @@ export class ChannelsController {
     @Param('id', { schema: idSchema }) chatbotId: string,
     @Body({ schema: putWhatsAppChannelSchema }) body: z.infer<typeof putWhatsAppChannelSchema>,
   ): Promise<z.infer<typeof connectedChannelSchema>> {
-    return this.#channels.execute(workspaceId, chatbotId, body);
+    return this.#connect.execute(workspaceId, chatbotId, body);
   }
 
   @Get('chatbots/:id/channels/whatsapp')
@@ -38,11 +47,12 @@ export class ChannelsController {
   }
 
   @Get('channels/:id')
-  @Answers('A channel', 200, channelSchema)
+  @Answers('A channel, and for keys that may write what is pasted at Meta', 200, readChannelSchema)
   read(
     @WorkspaceId() workspaceId: string,
     @Param('id', { schema: idSchema }) id: string,
-  ): Promise<z.infer<typeof channelSchema>> {
-    return this.#channels.read(workspaceId, id);
+    @MayWrite() withSettings: boolean,
+  ): Promise<z.infer<typeof readChannelSchema>> {
+    return this.#channels.read(workspaceId, id, { withSettings });
   }
 }

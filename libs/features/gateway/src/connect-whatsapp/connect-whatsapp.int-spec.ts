@@ -1,5 +1,6 @@
-import { createHmac, randomUUID } from 'node:crypto';
+import { createHmac, randomInt, randomUUID } from 'node:crypto';
 import { newId } from '@answerline/persistence';
+import { hashApiKey } from '@answerline/secrets';
 import { type ApiAnswer, eventually, startTestGateway, type TestGateway } from '@answerline/testing';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
@@ -11,22 +12,34 @@ beforeAll(async () => {
 });
 afterAll(() => api.stop());
 
+/** Another number of the same app and account, which Meta knows. */
+async function anotherNumberOf(connection: ReturnType<TestGateway['aConnection']>) {
+  const phoneNumberId = String(randomInt(10 ** 14, 2 ** 47));
+  const { appId, wabaId, accessToken, appSecret } = connection;
+  const number = {
+    appId,
+    wabaId,
+    accessToken,
+    appSecret,
+    displayPhoneNumber: '+1 202 555 0177',
+    verifiedName: 'Bakery',
+  };
+  await api.sandbox.control('PUT', `/numbers/${phoneNumberId}`, number);
+  return { ...connection, phoneNumberId };
+}
+
 describe('connecting WhatsApp', () => {
   const connect = (key: string, chatbotId: string, body: object) =>
     api.call('PUT', `/chatbots/${chatbotId}/channels/whatsapp`, { key, body });
-  const pathOf = (callbackUrl: string): string => callbackUrl.replace(api.publicUrl, '');
 
   it('gives a callback that takes signed deliveries and answers the verification', async () => {
     const { key } = await api.createWorkspace();
-    const { status, body } = await connect(
-      key,
-      await api.createChatbot(key),
-      api.aConnection({ displayPhoneNumber: '+1 555 0100' }),
-    );
+    const { status, body } = await connect(key, await api.createChatbot(key), api.aConnection());
     expect(status).toBe(200);
-    expect(body).toMatchObject({ state: 'live', answers: true, unsigned: false, sendHoldCode: null, type: 'whatsapp' });
-    expect(body.callbackUrl).toMatch(/^https:\/\/answerline\.example\.com\/webhooks\/whatsapp\/[\w-]{43}$/);
-    const callback = `${api.origin}${pathOf(body.callbackUrl)}`;
+    expect(body).toMatchObject({ type: 'whatsapp', state: 'webhook_verified', answers: true, unsigned: false });
+    expect(body).toMatchObject({ sendHoldCode: null, numberOverride: false });
+    const callback = body.callbackUrl;
+    expect(callback.replace(api.publicUrl, '')).toMatch(/^\/webhooks\/whatsapp\/[\w-]{43}$/);
     const verification = await fetch(
       `${callback}?hub.mode=subscribe&hub.challenge=42&hub.verify_token=${body.verifyToken}`,
     );
@@ -53,7 +66,8 @@ describe('connecting WhatsApp', () => {
   it('stores secrets as ciphertext that opens in its place, and shows them nowhere', async () => {
     const { id: workspaceId, key } = await api.createWorkspace();
     const chatbotId = await api.createChatbot(key);
-    const { body } = await connect(key, chatbotId, api.aConnection());
+    const connection = api.aConnection();
+    const { body } = await connect(key, chatbotId, connection);
     const [row] = await api.database.query<{ token: string; secret: string; key_id: string; all: string }>(
       `SELECT c.access_token_ciphertext AS token, k.app_secret_ciphertext AS secret, k.id AS key_id, c::text || k::text AS all
        FROM channels c JOIN webhook_keys k ON k.id = c.webhook_key_id WHERE c.id = $1`,
@@ -63,34 +77,48 @@ describe('connecting WhatsApp', () => {
     expect(row?.all).not.toContain(api.appSecret);
     const open = (ciphertext: string, table: string, rowId: string, column: string) =>
       api.secretBox.open(ciphertext, { workspaceId, table, rowId, column });
-    expect(open(row?.token ?? '', 'channels', body.id, 'access_token_ciphertext')).toBe(api.accessToken);
+    expect(open(row?.token ?? '', 'channels', body.id, 'access_token_ciphertext')).toBe(connection.accessToken);
     expect(open(row?.secret ?? '', 'webhook_keys', row?.key_id ?? '', 'app_secret_ciphertext')).toBe(api.appSecret);
-    const shown = [
-      body,
-      (await api.call('GET', `/channels/${body.id}`, { key })).body,
-      (await api.call('GET', `/chatbots/${chatbotId}/channels/whatsapp`, { key })).body,
-    ];
+    const list = (await api.call('GET', `/chatbots/${chatbotId}/channels/whatsapp`, { key })).body;
+    const shown = [body, list, (await api.call('GET', `/channels/${body.id}`, { key })).body];
     for (const secret of [api.accessToken, api.appSecret]) expect(JSON.stringify(shown)).not.toContain(secret);
-    expect(JSON.stringify(shown.slice(1))).not.toContain(body.verifyToken);
+    expect(JSON.stringify(list)).not.toContain(body.verifyToken);
+  });
+
+  it('shows what is pasted at Meta later on, to keys that may write', async () => {
+    const { id: workspaceId, key } = await api.createWorkspace();
+    const { body } = await connect(key, await api.createChatbot(key), api.aConnection());
+    const reader = `al_${randomUUID()}`;
+    await api.database.query(
+      `INSERT INTO api_keys (id, workspace_id, key_hash, scopes, name, prefix)
+       VALUES ($1, $2, decode($3, 'hex'), '{read}', 'Reader', 'al')`,
+      [newId(), workspaceId, hashApiKey(reader)],
+    );
+    const { callbackUrl, verifyToken } = body;
+    expect((await api.call('GET', `/channels/${body.id}`, { key })).body).toMatchObject({ callbackUrl, verifyToken });
+    const seen = await api.call('GET', `/channels/${body.id}`, { key: reader });
+    expect(seen).toMatchObject({ status: 200, body: { id: body.id } });
+    expect(JSON.stringify(seen.body)).not.toContain(verifyToken);
+    expect(seen.body).not.toHaveProperty('callbackUrl');
   });
 
   it('gives numbers of one app one callback, of another app another, and keeps a secret that is not sent again', async () => {
     const { key } = await api.createWorkspace();
     const chatbotId = await api.createChatbot(key);
-    const first = await connect(key, chatbotId, api.aConnection());
-    const { appSecret: _left, ...withoutSecret } = api.aConnection();
+    const ofApp = api.aConnection();
+    const { appSecret: _left, ...withoutSecret } = await anotherNumberOf(ofApp);
+    const first = await connect(key, chatbotId, ofApp);
     const second = await connect(key, chatbotId, withoutSecret);
-    const other = await connect(key, chatbotId, {
-      ...api.aConnection({ appId: '55' }),
-      appSecret: undefined,
-    });
+    const other = await connect(key, chatbotId, api.aConnection({ appSecret: undefined }));
+    expect([first.status, second.status, other.status]).toEqual([200, 200, 200]);
     expect(second.body).toMatchObject({
       callbackUrl: first.body.callbackUrl,
       verifyToken: first.body.verifyToken,
       unsigned: false,
+      state: 'webhook_verified',
     });
     expect(other.body.callbackUrl).not.toBe(first.body.callbackUrl);
-    expect(other.body.unsigned).toBe(true);
+    expect(other.body).toMatchObject({ unsigned: true, state: 'validated' });
     expect((await api.call('GET', `/chatbots/${chatbotId}/channels/whatsapp`, { key })).body.items).toHaveLength(3);
   });
 
@@ -125,7 +153,7 @@ describe('connecting WhatsApp', () => {
       channelId,
     ]);
     const answer = await connect(key, chatbotId, api.aConnection({ phoneNumberId }));
-    expect(answer.body).toMatchObject({ id: channelId, sendHoldCode: null, state: 'live' });
+    expect(answer.body).toMatchObject({ id: channelId, sendHoldCode: null, state: 'webhook_verified' });
     const due = await api.database.query(
       `SELECT part, due_at <= now() AS due FROM sends WHERE channel_id = $1 ORDER BY part`,
       [channelId],

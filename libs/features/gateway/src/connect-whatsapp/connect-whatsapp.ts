@@ -1,7 +1,4 @@
 import {
-  type channelSchema,
-  type ChannelState,
-  type ChannelType,
   type connectedChannelSchema,
   planLimits,
   plansWith,
@@ -9,134 +6,198 @@ import {
 } from '@answerline/contracts';
 import { Transient } from '@answerline/errors';
 import { MessageBus } from '@answerline/messaging';
-import { Database, newId, type Page, type Sql } from '@answerline/persistence';
-import { generateToken, SecretBox } from '@answerline/secrets';
+import { Database } from '@answerline/persistence';
+import { SecretBox } from '@answerline/secrets';
+import {
+  checkConnection,
+  type Connection,
+  type ConnectionReport,
+  GraphManagement,
+  isOwnCallback,
+  MANAGEMENT_SCOPE,
+  planCallback,
+  type WebhookTarget,
+} from '@answerline/whatsapp';
 import { Inject, Injectable } from '@nestjs/common';
-import { createHash } from 'node:crypto';
 import type * as z from 'zod';
 import { GATEWAY_OPTIONS, type GatewayOptions } from '../gateway-options.ts';
-import { notFound, planUpgradeRequired, RefusedRequest, validationFailed } from '../management-api/api-errors.ts';
-import { pageFrom } from '../management-api/pages.ts';
+import { notFound, planUpgradeRequired, validationFailed } from '../management-api/api-errors.ts';
+import {
+  afterSetup,
+  beforeSetup,
+  connectionRefused,
+  phoneNumberFree,
+  type WhatsAppCheck,
+} from './connection-checks.ts';
+import { readChannel } from './read-channels.ts';
+import { setUpWebhook } from './set-up-webhook.ts';
+import { isNumberTaken, storeConnection } from './store-connection.ts';
+import { type ClaimedKey, claimWebhookKey, releaseWebhookKey } from './webhook-key-claim.ts';
+import { openWebhookSettings } from './webhook-settings.ts';
 
-type Channel = z.infer<typeof channelSchema>;
-type Connection = z.infer<typeof putWhatsAppChannelSchema>;
+type Request = z.infer<typeof putWhatsAppChannelSchema>;
+type ConnectedChannel = z.infer<typeof connectedChannelSchema>;
 
-interface ChannelRow {
-  id: string;
-  chatbot_id: string;
-  type: ChannelType;
-  state: ChannelState;
-  answers: boolean;
-  phone_number_id: string | null;
-  waba_id: string | null;
-  display_phone_number: string | null;
-  unsigned: boolean;
-  send_hold_code: string | null;
-  created_at: Date;
-}
-
-interface WebhookKeyRow {
-  id: string;
-  key_ciphertext: string;
-  verify_token_ciphertext: string;
-  app_secret_ciphertext: string | null;
-}
-
-const selectChannels = `
-  SELECT c.id, c.chatbot_id, c.type, c.state, c.answers, c.phone_number_id, c.waba_id, c.display_phone_number,
-         c.type = 'whatsapp' AND k.app_secret_ciphertext IS NULL AS unsigned, c.send_hold_code, c.created_at
-  FROM channels c LEFT JOIN webhook_keys k ON k.workspace_id = c.workspace_id AND k.id = c.webhook_key_id`;
-
-/** Bytes of a webhook key and of a verify token. */
-const KEY_BYTES = 32;
-
-/** Connects a business's own WhatsApp number, and shows what is connected. */
+/** Connects a business's own WhatsApp number. */
 @Injectable()
 export class ConnectWhatsApp {
   readonly #database: Database;
   readonly #bus: MessageBus;
   readonly #secretBox: SecretBox;
+  readonly #graph: GraphManagement;
   readonly #options: GatewayOptions;
 
   constructor(
     database: Database,
     bus: MessageBus,
     secretBox: SecretBox,
+    graph: GraphManagement,
     @Inject(GATEWAY_OPTIONS) options: GatewayOptions,
   ) {
     this.#database = database;
     this.#bus = bus;
     this.#secretBox = secretBox;
+    this.#graph = graph;
     this.#options = options;
   }
 
   /**
-   * Connects the number, or renews its connection when this workspace has it already. All numbers of a Meta app share one
-   * callback, as the app has only one; an App Secret once given is kept until another is given. Refused with 404 (no such
-   * chatbot), 402 `plan_upgrade_required`, 409 `phone_number_in_use`, 422.
+   * Connects the number, or renews its connection when this workspace has it already. Everything is checked at Meta first,
+   * then the webhook is set up there, and only then is anything stored; what was refused leaves no trace here or there. All
+   * numbers of a Meta app share one callback, as the app has only one; an App Secret once given is kept until another is
+   * given. Refused with 404 (no such chatbot), 402 `plan_upgrade_required`, and by the code of the first failed check with
+   * 409, 422, 429 or 502.
    */
-  async execute(
-    workspaceId: string,
+  async execute(workspaceId: string, chatbotId: string, request: Request): Promise<ConnectedChannel> {
+    await this.#refuseByPlan(workspaceId, chatbotId);
+    const connection = await this.#connectionOf(workspaceId, request);
+    await this.#refuseStrangers(connection, request);
+    const claim = await claimWebhookKey(this.#database, this.#secretBox, workspaceId, request.appId);
+    try {
+      return await this.#connect(chatbotId, connection, request, claim);
+    } catch (error) {
+      await releaseWebhookKey(this.#database, claim);
+      throw error;
+    }
+  }
+
+  /** Whoever has no token of the app learns why, and holds up nobody who connects a number of it. */
+  async #refuseStrangers(connection: Connection, request: Request): Promise<void> {
+    const token = await this.#graph.debugToken(connection);
+    if (token.outcome === 'answered' && token.value.isValid && token.value.appId === connection.appId) return;
+    const { checks, retryAfterMs } = await this.#check(connection, undefined, request);
+    const failed = checks.find(({ status }) => status === 'failed');
+    if (failed) throw connectionRefused(checks, failed, retryAfterMs);
+    throw new Transient('token_unclear', 'Meta said two things of the token.');
+  }
+
+  async #connect(
     chatbotId: string,
     connection: Connection,
-  ): Promise<z.infer<typeof connectedChannelSchema>> {
-    const connected = await this.#database.transaction(async (sql) => {
-      await this.#refuseByPlan(sql, workspaceId, chatbotId);
-      const key = await this.#keyOf(sql, workspaceId, connection);
-      if (key.app_secret_ciphertext === null && this.#options.requireAppSecret) {
-        throw validationFailed([
-          { path: 'appSecret', message: 'This installation takes no channel without an App Secret.' },
-        ]);
-      }
-      const channelId = await this.#storeChannel(sql, workspaceId, chatbotId, key.id, connection);
-      const [channel] = await sql.query<ChannelRow>(`${selectChannels} WHERE c.workspace_id = $1 AND c.id = $2`, [
-        workspaceId,
-        channelId,
-      ]);
-      if (!channel) throw notFound();
-      await releaseSends(sql, channelId);
-      return { key, channel };
+    request: Request,
+    claim: ClaimedKey,
+  ): Promise<ConnectedChannel> {
+    const target = openWebhookSettings(this.#secretBox, claim, this.#options.publicUrl);
+    const report = await this.#check(connection, target, request);
+    const plan = planCallback({
+      ownUrl: target.callbackUrl,
+      callbacks: report.phoneNumber?.callbacks,
+      appSubscription: report.appSubscription,
+      canManage: report.token?.scopes?.includes(MANAGEMENT_SCOPE) ?? true,
+      choice: request.callback,
+    });
+    const refused = beforeSetup(report.checks, plan);
+    const refuse = (first: WhatsAppCheck | undefined): void => {
+      if (first) throw connectionRefused(refused.checks, first, report.retryAfterMs);
+    };
+    refuse(refused.credentials);
+    // Only to somebody who has the number at Meta, so that nobody can try out which numbers are connected here.
+    const isTaken = await isNumberTaken(this.#database, claim.workspaceId, connection.phoneNumberId);
+    if (isTaken) throw numberInUse(report.checks);
+    refuse(refused.webhook);
+
+    const setUp = await setUpWebhook(this.#graph, {
+      connection,
+      target,
+      isAppMissing: report.subscribedAppIds?.includes(connection.appId) === false,
+      callback: plan,
+      hadAppSubscription: report.appSubscription !== null,
+    });
+    if (setUp.refused) throw connectionRefused(replaced(report.checks, setUp.refused), setUp.refused);
+    try {
+      const settled = setUp.changed ? await this.#check(connection, target, request) : report;
+      const checks = afterSetup(settled.checks, plan);
+      const failed = checks.find(({ status }) => status === 'failed');
+      if (failed) throw connectionRefused(checks, failed, settled.retryAfterMs);
+      return await this.#store(chatbotId, request, claim, { connection, target, report: settled, checks });
+    } catch (error) {
+      await setUp.undo();
+      throw error;
+    }
+  }
+
+  async #store(
+    chatbotId: string,
+    request: Request,
+    claim: ClaimedKey,
+    connected: {
+      readonly connection: Connection;
+      readonly target: WebhookTarget;
+      readonly report: ConnectionReport;
+      readonly checks: readonly WhatsAppCheck[];
+    },
+  ): Promise<ConnectedChannel> {
+    const { connection, target, report, checks } = connected;
+    const ownOverride = report.phoneNumber?.callbacks.phoneNumber;
+    const channel = await this.#database.transaction(async (sql) => {
+      const channelId = await storeConnection(sql, this.#secretBox, claim, {
+        chatbotId,
+        connection,
+        phoneNumber: report.phoneNumber,
+        displayPhoneNumber: request.displayPhoneNumber,
+        hasNumberOverride:
+          report.phoneNumber && ownOverride !== undefined
+            ? isOwnCallback(ownOverride, target.callbackUrl)
+            : report.phoneNumber && false,
+        isWebhookVerified: checks.some(({ check, status }) => check === 'callback' && status === 'ok'),
+        now: Date.now(),
+      });
+      if (channelId === null) throw numberInUse(report.checks);
+      return readChannel(sql, claim.workspaceId, channelId);
     });
     this.#bus.ring('send');
-    const { key, channel } = connected;
-    const open = (ciphertext: string, column: string): string =>
-      this.#secretBox.open(ciphertext, { workspaceId, table: 'webhook_keys', rowId: key.id, column });
-    return {
-      ...toChannel(channel),
-      callbackUrl: `${this.#options.publicUrl}/webhooks/whatsapp/${open(key.key_ciphertext, 'key_ciphertext')}`,
-      verifyToken: open(key.verify_token_ciphertext, 'verify_token_ciphertext'),
-    };
+    return { ...channel, ...target, checks: [...checks, phoneNumberFree(true)] };
   }
 
-  /** The WhatsApp channels of a chatbot, newest first. Throws 404 when there is no such chatbot. */
-  async list(
-    workspaceId: string,
-    chatbotId: string,
-    { limit, cursor }: { limit: number; cursor?: string | undefined },
-  ): Promise<Page<Channel>> {
-    const chatbot = await this.#database.forWorkspace(workspaceId).chatbots.find({ id: chatbotId });
-    if (chatbot === null) throw notFound();
-    const rows = await this.#database.query<ChannelRow>(
-      `${selectChannels}
-       WHERE c.workspace_id = $1 AND c.chatbot_id = $2 AND c.type = 'whatsapp' AND ($3::uuid IS NULL OR c.id < $3::uuid)
-       ORDER BY c.id DESC LIMIT $4`,
-      [workspaceId, chatbotId, cursor ?? null, limit + 1],
+  /** With the App Secret that is stored when none is given anew. */
+  async #connectionOf(workspaceId: string, request: Request): Promise<Connection> {
+    const { appId, wabaId, phoneNumberId, accessToken, appSecret } = request;
+    const [stored] = await this.#database.query<{ id: string; ciphertext: string }>(
+      `SELECT id, app_secret_ciphertext AS ciphertext FROM webhook_keys
+       WHERE workspace_id = $1 AND app_id = $2 AND app_secret_ciphertext IS NOT NULL`,
+      [workspaceId, appId],
     );
-    const page = pageFrom(rows, limit, ({ id }) => id);
-    return { ...page, items: page.items.map(toChannel) };
+    const place = { workspaceId, table: 'webhook_keys', rowId: stored?.id ?? '', column: 'app_secret_ciphertext' };
+    const known = appSecret ?? (stored && this.#secretBox.open(stored.ciphertext, place));
+    if (known === undefined && this.#options.requireAppSecret) {
+      throw validationFailed([
+        { path: 'appSecret', message: 'This installation takes no channel without an App Secret.' },
+      ]);
+    }
+    return { appId, wabaId, phoneNumberId, accessToken, appSecret: known };
   }
 
-  async read(workspaceId: string, id: string): Promise<Channel> {
-    const [row] = await this.#database.query<ChannelRow>(`${selectChannels} WHERE c.workspace_id = $1 AND c.id = $2`, [
-      workspaceId,
-      id,
-    ]);
-    if (!row) throw notFound();
-    return toChannel(row);
+  #check(
+    connection: Connection,
+    target: WebhookTarget | undefined,
+    { acceptExpiring }: Request,
+  ): Promise<ConnectionReport> {
+    const callbackUrl = target?.callbackUrl;
+    return checkConnection(this.#graph, connection, { callbackUrl, acceptExpiring, now: Date.now });
   }
 
-  async #refuseByPlan(sql: Sql, workspaceId: string, chatbotId: string): Promise<void> {
-    const [row] = await sql.query<{ plan: string }>(
+  async #refuseByPlan(workspaceId: string, chatbotId: string): Promise<void> {
+    const [row] = await this.#database.query<{ plan: string }>(
       `SELECT w.plan FROM workspaces w JOIN chatbots c ON c.workspace_id = w.id WHERE w.id = $1 AND c.id = $2`,
       [workspaceId, chatbotId],
     );
@@ -144,104 +205,12 @@ export class ConnectWhatsApp {
     if (planLimits(row.plan).whatsapp) return;
     throw planUpgradeRequired(row.plan, plansWith('whatsapp'), this.#options.upgradeUrl);
   }
-
-  /** The webhook key of the app, made if it is not there, with the App Secret if one was given now. */
-  async #keyOf(sql: Sql, workspaceId: string, { appId, appSecret }: Connection): Promise<WebhookKeyRow> {
-    const id = newId();
-    const key = generateToken(KEY_BYTES);
-    const seal = (plain: string, rowId: string, column: string): string =>
-      this.#secretBox.seal(plain, { workspaceId, table: 'webhook_keys', rowId, column });
-    await sql.query(
-      `INSERT INTO webhook_keys (id, workspace_id, app_id, key_hash, key_ciphertext, verify_token_ciphertext)
-       VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (workspace_id, app_id) DO NOTHING`,
-      [
-        id,
-        workspaceId,
-        appId,
-        createHash('sha256').update(key).digest(),
-        seal(key, id, 'key_ciphertext'),
-        seal(generateToken(KEY_BYTES), id, 'verify_token_ciphertext'),
-      ],
-    );
-    const [row] = await sql.query<WebhookKeyRow>(
-      `SELECT id, key_ciphertext, verify_token_ciphertext, app_secret_ciphertext FROM webhook_keys
-       WHERE workspace_id = $1 AND app_id = $2 FOR NO KEY UPDATE`,
-      [workspaceId, appId],
-    );
-    if (!row) throw notFound();
-    if (appSecret === undefined) return row;
-    const ciphertext = seal(appSecret, row.id, 'app_secret_ciphertext');
-    await sql.query(`UPDATE webhook_keys SET app_secret_ciphertext = $2 WHERE id = $1`, [row.id, ciphertext]);
-    return { ...row, app_secret_ciphertext: ciphertext };
-  }
-
-  async #storeChannel(
-    sql: Sql,
-    workspaceId: string,
-    chatbotId: string,
-    webhookKeyId: string,
-    { phoneNumberId, wabaId, displayPhoneNumber, accessToken }: Connection,
-  ): Promise<string> {
-    await sql.query(
-      `INSERT INTO channels (id, workspace_id, chatbot_id, type, state, phone_number_id)
-       VALUES ($1, $2, $3, 'whatsapp', 'draft', $4) ON CONFLICT (phone_number_id) DO NOTHING`,
-      [newId(), workspaceId, chatbotId, phoneNumberId],
-    );
-    // A number that another transaction took is there to be read: the insert waited for it.
-    const [row] = await sql.query<{ id: string; workspace_id: string }>(
-      `SELECT id, workspace_id FROM channels WHERE phone_number_id = $1`,
-      [phoneNumberId],
-    );
-    if (!row) throw new Transient('database_conflict', 'The channel has just gone.');
-    if (row.workspace_id !== workspaceId) {
-      throw new RefusedRequest('phone_number_in_use', 'This phone number id is connected in another workspace.', 409);
-    }
-    await sql.query(
-      `UPDATE channels
-       SET chatbot_id = $2, webhook_key_id = $3, state = 'live', answers = true, waba_id = $4,
-           display_phone_number = coalesce($5, display_phone_number), access_token_ciphertext = $6, send_hold_code = NULL
-       WHERE id = $1`,
-      [
-        row.id,
-        chatbotId,
-        webhookKeyId,
-        wabaId,
-        displayPhoneNumber ?? null,
-        this.#secretBox.seal(accessToken, {
-          workspaceId,
-          table: 'channels',
-          rowId: row.id,
-          column: 'access_token_ciphertext',
-        }),
-      ],
-    );
-    return row.id;
-  }
 }
 
-/** What waited for working credentials is due now; the fact `reconnected` of the send rules. In id order, as all lock sends. */
-async function releaseSends(sql: Sql, channelId: string): Promise<void> {
-  await sql.query(
-    `WITH waiting AS (
-       SELECT id FROM sends WHERE channel_id = $1 AND phase = 'retry' AND due_at IS NULL ORDER BY id FOR NO KEY UPDATE
-     )
-     UPDATE sends s SET due_at = now(), retrying_since = NULL FROM waiting WHERE s.id = waiting.id`,
-    [channelId],
-  );
+function numberInUse(checks: readonly WhatsAppCheck[]) {
+  const inUse = phoneNumberFree(false);
+  return connectionRefused([...checks, inUse], inUse);
 }
 
-function toChannel(row: ChannelRow): Channel {
-  return {
-    id: row.id,
-    chatbotId: row.chatbot_id,
-    type: row.type,
-    state: row.state,
-    answers: row.answers,
-    phoneNumberId: row.phone_number_id,
-    wabaId: row.waba_id,
-    displayPhoneNumber: row.display_phone_number,
-    unsigned: row.unsigned,
-    sendHoldCode: row.send_hold_code,
-    createdAt: row.created_at.toISOString(),
-  };
-}
+const replaced = (checks: readonly WhatsAppCheck[], by: WhatsAppCheck): WhatsAppCheck[] =>
+  checks.map((check) => (check.check === by.check ? by : check));

@@ -12,13 +12,17 @@ import { GATEWAY_OPTIONS, type GatewayOptions } from '../gateway-options.ts';
 import { notFound } from '../management-api/api-errors.ts';
 import { API_KEY_SCOPES } from '../management-api/api-keys.ts';
 
-interface WorkspaceRow {
+/** A row of workspaces, as {@link WORKSPACE_COLUMNS} reads it. */
+export interface WorkspaceRow extends Record<string, unknown> {
   id: string;
   name: string;
   plan: string;
   time_zone: string;
+  owner_email: string | null;
   created_at: Date;
 }
+
+export const WORKSPACE_COLUMNS = 'id, name, plan, time_zone, owner_email, created_at';
 
 /** What a list of keys shows of each: `al_` and the first characters. They leave enough to guess. */
 const PREFIX_LENGTH = 9;
@@ -39,9 +43,15 @@ export class CreateWorkspace {
     const apiKey = generateApiKey();
     const workspace = await this.#database.transaction(async (sql) => {
       const [row] = await sql.query<WorkspaceRow>(
-        `INSERT INTO workspaces (id, name, plan, time_zone) VALUES ($1, $2, $3, $4)
-         RETURNING id, name, plan, time_zone, created_at`,
-        [newId(), input.name, input.plan ?? this.#options.defaultPlan, input.timeZone ?? 'UTC'],
+        `INSERT INTO workspaces (id, name, plan, time_zone, owner_email) VALUES ($1, $2, $3, $4, $5)
+         RETURNING ${WORKSPACE_COLUMNS}`,
+        [
+          newId(),
+          input.name,
+          input.plan ?? this.#options.defaultPlan,
+          input.timeZone ?? 'UTC',
+          input.ownerEmail ?? null,
+        ],
       );
       if (!row) throw notFound();
       await sql.query(
@@ -57,7 +67,7 @@ export class CreateWorkspace {
   /** Throws 404 when there is none. */
   async read(id: string): Promise<z.infer<typeof workspaceSchema>> {
     const [row] = await this.#database.query<WorkspaceRow>(
-      `SELECT id, name, plan, time_zone, created_at FROM workspaces WHERE id = $1`,
+      `SELECT ${WORKSPACE_COLUMNS} FROM workspaces WHERE id = $1`,
       [id],
     );
     if (!row) throw notFound();
@@ -65,12 +75,13 @@ export class CreateWorkspace {
   }
 }
 
-function toWorkspace(row: WorkspaceRow): z.infer<typeof workspaceSchema> {
+export function toWorkspace(row: WorkspaceRow): z.infer<typeof workspaceSchema> {
   return {
     id: row.id,
     name: row.name,
     plan: planSchema.parse(row.plan),
     timeZone: row.time_zone,
+    ownerEmail: row.owner_email,
     createdAt: row.created_at.toISOString(),
   };
 }

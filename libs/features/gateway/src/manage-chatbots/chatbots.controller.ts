@@ -1,11 +1,12 @@
-import { chatbotSchema, createChatbotSchema, pageOf } from '@answerline/contracts';
+import { chatbotSchema, createChatbotSchema, pageOf, updateChatbotSchema } from '@answerline/contracts';
 import { type Chatbot, Database } from '@answerline/persistence';
-import { Body, Controller, Get, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Get, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import type * as z from 'zod';
 import { notFound } from '../management-api/api-errors.ts';
 import { idPageQuerySchema } from '../management-api/pages.ts';
 import { Answers, idSchema, WorkspaceId } from '../management-api/route.ts';
+import { toColumns, UpdateChatbot } from './update-chatbot.ts';
 
 const chatbotPageSchema = pageOf(chatbotSchema);
 
@@ -13,9 +14,11 @@ const chatbotPageSchema = pageOf(chatbotSchema);
 @Controller('api/v1/chatbots')
 export class ChatbotsController {
   readonly #database: Database;
+  readonly #updateChatbot: UpdateChatbot;
 
-  constructor(database: Database) {
+  constructor(database: Database, updateChatbot: UpdateChatbot) {
     this.#database = database;
+    this.#updateChatbot = updateChatbot;
   }
 
   @Post()
@@ -25,7 +28,7 @@ export class ChatbotsController {
     @Body({ schema: createChatbotSchema }) body: z.infer<typeof createChatbotSchema>,
   ): Promise<z.infer<typeof chatbotSchema>> {
     // Fields that were not sent are not there, so that the columns' defaults stand.
-    return toChatbot(await this.#database.forWorkspace(workspaceId).chatbots.insert(body as Partial<Chatbot>));
+    return toChatbot(await this.#database.forWorkspace(workspaceId).chatbots.insert(toColumns(body)));
   }
 
   @Get()
@@ -48,6 +51,20 @@ export class ChatbotsController {
     if (chatbot === null) throw notFound();
     return toChatbot(chatbot);
   }
+
+  @Patch(':id')
+  @Answers(
+    'Change settings of a chatbot: what is left out stays. aiEnabled false stops the AI at once',
+    200,
+    chatbotSchema,
+  )
+  async update(
+    @WorkspaceId() workspaceId: string,
+    @Param('id', { schema: idSchema }) id: string,
+    @Body({ schema: updateChatbotSchema }) body: z.infer<typeof updateChatbotSchema>,
+  ): Promise<z.infer<typeof chatbotSchema>> {
+    return toChatbot(await this.#updateChatbot.execute(workspaceId, id, body));
+  }
 }
 
 function toChatbot(row: Chatbot): z.infer<typeof chatbotSchema> {
@@ -60,6 +77,12 @@ function toChatbot(row: Chatbot): z.infer<typeof chatbotSchema> {
     quietMs: row.quietMs,
     quietMaxMs: row.quietMaxMs,
     showSources: row.showSources,
+    texts: row.texts,
+    handoff: { phrases: row.handoffPhrases, byModel: row.handoffByModel },
+    optOut: { stopWords: row.stopWords, startWords: row.startWords },
+    businessHours: row.businessHours,
+    notifyEmails: row.notifyEmails,
+    publicContact: row.publicContact,
     createdAt: row.createdAt.toISOString(),
   };
 }

@@ -4,10 +4,19 @@ import { InvalidInput } from '@answerline/errors';
 /** A refusal whose problem has more members than code and detail (RFC 9457 section 3.2). */
 export class RefusedRequest extends InvalidInput {
   readonly members: Readonly<Record<string, unknown>>;
+  /** With 429: how long the client is to wait. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(code: string, message: string, httpStatus: number, members: Readonly<Record<string, unknown>> = {}) {
+  constructor(
+    code: string,
+    message: string,
+    httpStatus: number,
+    members: Readonly<Record<string, unknown>> = {},
+    retryAfterMs?: number,
+  ) {
     super(code, message, { httpStatus });
     this.members = members;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 

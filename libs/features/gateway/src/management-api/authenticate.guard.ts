@@ -45,6 +45,7 @@ export class AuthenticateGuard implements CanActivate {
       throw new RefusedRequest('scope_missing', 'This API key may not do this.', 403, { requiredScope: scope });
     }
     request.workspaceId = key.workspaceId;
+    request.scopes = key.scopes;
     return true;
   }
 

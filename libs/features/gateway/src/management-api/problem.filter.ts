@@ -2,6 +2,7 @@ import { Transient } from '@answerline/errors';
 import { LOGGER, type Logger } from '@answerline/logging';
 import { type ArgumentsHost, Catch, type ExceptionFilter, Inject } from '@nestjs/common';
 import { type FastifyReply, type FastifyRequest } from 'fastify';
+import { RefusedRequest } from './api-errors.ts';
 import { fromThrown, PROBLEM_TYPE, toProblem } from './problem.ts';
 
 /** Answers whatever was thrown with problem details (RFC 9457), and logs the faults of ours. No other place does. */
@@ -24,7 +25,8 @@ export class ProblemFilter implements ExceptionFilter {
     }
     if (reply.sent) return;
     if (problem.status === 401) reply.header('www-authenticate', 'Bearer');
-    if (error instanceof Transient && error.retryAfterMs !== undefined) {
+    const mayWait = error instanceof Transient || error instanceof RefusedRequest;
+    if (mayWait && error.retryAfterMs !== undefined) {
       reply.header('retry-after', Math.ceil(error.retryAfterMs / 1_000));
     }
     reply.header('cache-control', 'no-store');

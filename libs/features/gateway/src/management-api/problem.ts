@@ -19,7 +19,9 @@ const titles: Readonly<Record<number, string>> = {
   414: 'URI Too Long',
   415: 'Unsupported Media Type',
   422: 'Unprocessable Content',
+  429: 'Too Many Requests',
   500: 'Internal Server Error',
+  502: 'Bad Gateway',
   503: 'Service Unavailable',
 };
 
@@ -49,7 +51,8 @@ export function toProblem(error: AppError, correlationId: string): Problem & Rec
     title: titles[status] ?? 'Error',
     status,
     code: error.code,
-    detail: status < 500 ? error.message : faultDetail(error),
+    // What was refused for a fault of somebody else's says so itself.
+    detail: status < 500 || error instanceof RefusedRequest ? error.message : faultDetail(error),
     ...(status >= 500 && { correlationId }),
     ...(error instanceof RefusedRequest && error.members),
   };

@@ -7,6 +7,7 @@ import * as z from 'zod';
 /** What the guard adds to a request. */
 export interface AuthenticatedRequest {
   workspaceId?: string;
+  scopes?: readonly string[];
 }
 
 /** The route is the operator's: a workspace's key is refused, and the operator's key is taken nowhere else. */
@@ -18,6 +19,12 @@ export const WorkspaceId = createParamDecorator((_data: unknown, context: Execut
   if (workspaceId === undefined) throw new Unexpected('workspace_missing', 'The route is not behind the guard.');
   return workspaceId;
 });
+
+/** Whether the key that came with the request may change things: then it may also see what others are set up with. */
+export const MayWrite = createParamDecorator(
+  (_data: unknown, context: ExecutionContext): boolean =>
+    context.switchToHttp().getRequest<AuthenticatedRequest>().scopes?.includes('write') === true,
+);
 
 /**
  * What a route does, in a few words, and what it answers. The schema is documentation; a test holds real answers against it.

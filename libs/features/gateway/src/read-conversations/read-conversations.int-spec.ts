@@ -41,6 +41,64 @@ describe('reading conversations', () => {
     }
   });
 
+  it('tells plainly why a test number of Meta did not reach somebody', async () => {
+    const { id: workspaceId, key, channelId, conversationId } = await api.furnish();
+    const replyId = newId();
+    await api.database.query(
+      `INSERT INTO replies (id, workspace_id, channel_id, conversation_id, author, kind, text) VALUES ($1, $2, $3, $4, 'ai', 'answer', 'Hi')`,
+      [replyId, workspaceId, channelId, conversationId],
+    );
+    await api.database.query(
+      `INSERT INTO sends (id, workspace_id, channel_id, conversation_id, reply_id, part, position, author, epoch, body, phase, failure)
+       VALUES ($1, $2, $3, $4, $5, 0, 0, 'ai', 1, 'Hi', 'failed', 'recipient_not_in_allowed_list')`,
+      [newId(), workspaceId, channelId, conversationId, replyId],
+    );
+    const { body } = await api.call('GET', `/conversations/${conversationId}/messages`, { key });
+    expect(body.items).toMatchObject([
+      {
+        status: 'failed',
+        failure: 'recipient_not_in_allowed_list',
+        failureHint: expect.stringMatching(/test number.*131030.*Add the recipient at Meta/) as unknown,
+      },
+    ]);
+  });
+
+  it('shows what Meta said of a file, whatever stands in it', async () => {
+    const { id: workspaceId, key, channelId, conversationId } = await api.furnish();
+    const document = {
+      id: 'm1',
+      mime_type: 'application/pdf',
+      filename: 'order\u0000.pdf',
+      file_size: 2048,
+      caption: 'First',
+    };
+    const messages = [
+      ['document', 'As edited', { type: 'document', document }],
+      ['audio', null, { type: 'audio', audio: { id: 'm2', mime_type: 'audio/ogg; codecs=opus', voice: true } }],
+      ['image', null, { type: 'image' }],
+    ] as const;
+    for (const [place, [type, text, raw]] of messages.entries()) {
+      await api.database.query(
+        `INSERT INTO messages (id, workspace_id, channel_id, conversation_id, direction, author, type, text,
+                               provider_message_id, sent_at, place, received_at, media_state, raw)
+         VALUES ($1, $2, $3, $4, 'inbound', 'contact', $5, $6, $7, '2026-11-20T10:00:00Z', $8, now(), 'not_fetched', $9)`,
+        [newId(), workspaceId, channelId, conversationId, type, text, `wamid.${newId()}`, place, JSON.stringify(raw)],
+      );
+    }
+    const { body } = await api.call('GET', `/conversations/${conversationId}/messages`, { key });
+    const state = 'not_fetched';
+    const nothing = { mimeType: null, fileName: null, sizeBytes: null, caption: null, state };
+    expect(body.items.map(({ type, text, media }) => [type, text, media])).toEqual([
+      ['image', null, nothing],
+      ['audio', null, { ...nothing, mimeType: 'audio/ogg; codecs=opus' }],
+      [
+        'document',
+        'As edited',
+        { mimeType: 'application/pdf', fileName: 'order.pdf', sizeBytes: 2048, caption: 'First', state },
+      ],
+    ]);
+  });
+
   it('shows both sides in one list that pages stably while more is said', async () => {
     const { id: workspaceId, key, channelId, conversationId } = await api.furnish();
     let number = 0;
@@ -114,9 +172,11 @@ describe('reading conversations', () => {
       kind: null,
       type: 'text',
       text: 'Hello',
+      media: null,
       providerMessageId: `wamid.${asked}`,
       status: null,
       failure: null,
+      failureHint: null,
       sentAt: '2026-11-20T10:00:00.000Z',
       receivedAt: '2026-11-20T10:00:00.000Z',
       editedAt: null,

@@ -1,9 +1,11 @@
 import { type conversationSchema, type messageSchema, replyKindSchema } from '@answerline/contracts';
 import { Database, type Page } from '@answerline/persistence';
+import { mediaFacts } from '@answerline/whatsapp';
 import { Injectable } from '@nestjs/common';
 import * as z from 'zod';
 import { notFound } from '../management-api/api-errors.ts';
 import { decodeCursor, encodeCursor, pageFrom, type PageQuery } from '../management-api/pages.ts';
+import { healthCode, reasonText } from '../check-health/reason-texts.ts';
 import { replyStatus, type SendOfReply } from './reply-status.ts';
 
 type Conversation = z.infer<typeof conversationSchema>;
@@ -15,6 +17,7 @@ interface ConversationRow {
   contact_id: string;
   contact_name: string | null;
   owner: 'ai' | 'human';
+  held_by: Conversation['heldBy'];
   muted_until: Date | null;
   opted_out_at: Date | null;
   window_until: Date | null;
@@ -34,6 +37,8 @@ interface MessageRow {
   kind: string | null;
   type: string;
   text: string | null;
+  media_state: 'not_fetched' | null;
+  raw: unknown;
   provider_message_id: string | null;
   sends: SendOfReply[] | null;
   sent_at: Date;
@@ -52,7 +57,7 @@ const conversationCursorSchema = z.tuple([exactTimeSchema.nullable(), z.uuid()])
 const messageCursorSchema = z.tuple([exactTimeSchema, z.union([z.literal(0), z.literal(1)]), z.int32(), z.uuid()]);
 
 const selectConversations = `
-  SELECT c.id, c.channel_id, c.contact_id, p.name AS contact_name, c.owner, c.muted_until, c.opted_out_at, c.window_until,
+  SELECT c.id, c.channel_id, c.contact_id, p.name AS contact_name, c.owner, c.held_by, c.muted_until, c.opted_out_at, c.window_until,
          c.last_inbound_at, ${exactTime('c.last_inbound_at')} AS position, c.inbound_seq - c.answered_seq AS waiting,
          c.created_at
   FROM conversations c JOIN contacts p ON p.workspace_id = c.workspace_id AND p.id = c.contact_id`;
@@ -135,6 +140,7 @@ const messagesSql = `
   SELECT t.id, ${exactTime('t.at')} AS position, t.source, t.place, t.at AS sent_at,
          coalesce(m.direction, 'outbound') AS direction, coalesce(m.author, r.author) AS author, r.kind,
          coalesce(m.type, 'text') AS type, coalesce(m.text, r.text) AS text,
+         m.media_state, CASE WHEN m.media_state IS NOT NULL THEN m.raw END AS raw,
          coalesce(m.provider_message_id, call.provider_message_id) AS provider_message_id, parts.sends,
          coalesce(m.received_at, r.created_at) AS received_at, m.edited_at, m.revoked_at,
          coalesce(turn.id, r.turn_id) AS turn_id, coalesce(m.context_message_id, r.quote_message_id) AS reply_to_id
@@ -164,6 +170,7 @@ function toConversation(row: ConversationRow): Conversation {
     contactId: row.contact_id,
     contactName: row.contact_name,
     owner: row.owner,
+    heldBy: row.held_by,
     mutedUntil: isoOrNull(row.muted_until),
     optedOutAt: isoOrNull(row.opted_out_at),
     windowUntil: isoOrNull(row.window_until),
@@ -174,6 +181,7 @@ function toConversation(row: ConversationRow): Conversation {
 }
 
 function toMessage(row: MessageRow, conversationId: string): Message {
+  const reply = replyStatus(row.sends ?? []);
   return {
     id: row.id,
     conversationId,
@@ -182,8 +190,10 @@ function toMessage(row: MessageRow, conversationId: string): Message {
     kind: row.kind === null ? null : replyKindSchema.parse(row.kind),
     type: row.type,
     text: row.text,
+    media: mediaOf(row),
     providerMessageId: row.provider_message_id,
-    ...replyStatus(row.sends ?? []),
+    ...reply,
+    failureHint: failureHint(reply.failure),
     sentAt: row.sent_at.toISOString(),
     receivedAt: row.received_at.toISOString(),
     editedAt: isoOrNull(row.edited_at),
@@ -191,6 +201,19 @@ function toMessage(row: MessageRow, conversationId: string): Message {
     turnId: row.turn_id,
     replyToId: row.reply_to_id,
   };
+}
+
+/** The same words as in the health of the channel. */
+function failureHint(failure: string | null): string | null {
+  if (failure === null) return null;
+  const { message, action } = reasonText(healthCode(failure));
+  return `${message} ${action}`;
+}
+
+/** The file itself is not fetched; what Meta said of it is there from the first moment. */
+function mediaOf({ media_state: state, raw }: MessageRow): Message['media'] {
+  const facts = mediaFacts(raw);
+  return state === null || facts === undefined ? null : { ...facts, state };
 }
 
 function isoOrNull(time: Date | null): string | null {

@@ -1,10 +1,11 @@
-import { pageOf, webhookLogEntrySchema } from '@answerline/contracts';
+import { pageOf, replayedDeliverySchema, webhookLogEntrySchema } from '@answerline/contracts';
 import { Database } from '@answerline/persistence';
-import { Controller, Get, Query } from '@nestjs/common';
+import { Controller, Get, Param, Post, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import * as z from 'zod';
 import { idPageQuerySchema, pageFrom } from '../management-api/pages.ts';
-import { Answers, WorkspaceId } from '../management-api/route.ts';
+import { Answers, idSchema, WorkspaceId } from '../management-api/route.ts';
+import { ReplayDelivery } from './replay-delivery.ts';
 
 const webhookLogQuerySchema = idPageQuerySchema.extend({
   sha256: z
@@ -24,6 +25,7 @@ interface LogRow {
   stored: number;
   repeated: number;
   count: number;
+  replays: number;
   received_at: Date;
 }
 
@@ -31,9 +33,11 @@ interface LogRow {
 @Controller('api/v1/webhook-log')
 export class WebhookLogController {
   readonly #database: Database;
+  readonly #replay: ReplayDelivery;
 
-  constructor(database: Database) {
+  constructor(database: Database, replay: ReplayDelivery) {
     this.#database = database;
+    this.#replay = replay;
   }
 
   @Get()
@@ -43,13 +47,26 @@ export class WebhookLogController {
     @Query({ schema: webhookLogQuerySchema }) { limit, cursor, sha256 }: z.infer<typeof webhookLogQuerySchema>,
   ): Promise<z.infer<typeof webhookLogPageSchema>> {
     const rows = await this.#database.query<LogRow>(
-      `SELECT id, webhook_key_id, verdict, body_sha256, found, stored, repeated, count, received_at FROM webhook_log
+      `SELECT id, webhook_key_id, verdict, body_sha256, found, stored, repeated, count, replays, received_at FROM webhook_log
        WHERE workspace_id = $1 AND ($2::uuid IS NULL OR id < $2::uuid) AND ($3::text IS NULL OR body_sha256 = $3::text)
        ORDER BY id DESC LIMIT $4`,
       [workspaceId, cursor ?? null, sha256 ?? null, limit + 1],
     );
     const page = pageFrom(rows, limit, ({ id }) => id);
     return { ...page, items: page.items.map(toEntry) };
+  }
+
+  @Post(':id/replay')
+  @Answers(
+    'Give a stored delivery to ingest once more; what is stored already is stored once',
+    202,
+    replayedDeliverySchema,
+  )
+  replay(
+    @WorkspaceId() workspaceId: string,
+    @Param('id', { schema: idSchema }) id: string,
+  ): Promise<z.infer<typeof replayedDeliverySchema>> {
+    return this.#replay.execute(workspaceId, id);
   }
 }
 
@@ -63,6 +80,7 @@ function toEntry(row: LogRow): z.infer<typeof webhookLogEntrySchema> {
     stored: row.stored,
     repeated: row.repeated,
     count: row.count,
+    replays: row.replays,
     receivedAt: row.received_at.toISOString(),
   };
 }

@@ -12,17 +12,28 @@ interface Refusals {
   lastAt: number;
 }
 
+/** What is written in one go: the last time by key, and the refusals. */
+interface Notes {
+  readonly accepted: Map<string, number>;
+  readonly signed: Map<string, number>;
+  readonly verified: Map<string, number>;
+  readonly refused: Map<string, Refusals>;
+}
+
 /** Keys and verdicts of a minute that are remembered while Postgres is away. What comes beyond has lost its count, not its log. */
 const maxRemembered = 50_000;
 const minuteMs = 60_000;
 
 /**
- * Notes what became of deliveries and writes it in one go, so that no request waits for Postgres: `last_accepted_at` and
- * `last_refused_at` of the keys, and one row of webhook_log a key, verdict and minute, with a count. Notes go by the hash of
- * the key, because a delivery can be refused before its key could be read; hashes that are no key's leave nothing.
+ * Notes what became of deliveries and writes it in one go, so that no request waits for Postgres: `last_accepted_at`,
+ * `last_signed_at`, `last_refused_at` and `verified_at` of the keys, and one row of webhook_log a key, verdict and minute,
+ * with a count. Notes go by the hash of the key, because a delivery can be refused before its key could be read; hashes that
+ * are no key's leave nothing.
  */
 export class DeliveryBook {
   #accepted = new Map<string, number>();
+  #signed = new Map<string, number>();
+  #verified = new Map<string, number>();
   #refused = new Map<string, Refusals>();
   #failures = new Map<string, { count: number; error: AppError }>();
   #notStored = false;
@@ -37,8 +48,16 @@ export class DeliveryBook {
     this.#now = now;
   }
 
-  accepted(keyHash: string): void {
-    this.#accepted.set(keyHash, this.#now());
+  /** `signed`: its signature was checked, and right. */
+  accepted(keyHash: string, signed: boolean): void {
+    const now = this.#now();
+    this.#accepted.set(keyHash, now);
+    if (signed) this.#signed.set(keyHash, now);
+  }
+
+  /** Meta's verification GET was answered. */
+  verified(keyHash: string): void {
+    this.#verified.set(keyHash, this.#now());
   }
 
   refused(keyHash: string, verdict: RefusalVerdict): void {
@@ -71,30 +90,33 @@ export class DeliveryBook {
   /** Writes what was noted. When it throws, nothing is lost: the next call writes it. */
   async flush(): Promise<void> {
     this.#logFailures();
-    if (this.#accepted.size + this.#refused.size === 0) return;
-    const accepted = this.#accepted;
-    const refused = this.#refused;
+    if (this.#accepted.size + this.#verified.size + this.#refused.size === 0) return;
+    const notes = { accepted: this.#accepted, signed: this.#signed, verified: this.#verified, refused: this.#refused };
     this.#accepted = new Map();
+    this.#signed = new Map();
+    this.#verified = new Map();
     this.#refused = new Map();
     try {
       const now = this.#now();
       await this.#database.transaction(async (sql) => {
-        await storeTimes(sql, accepted, refused, now);
-        await storeRefusals(sql, [...refused.values()], now);
+        await storeTimes(sql, notes, now);
+        await storeRefusals(sql, [...notes.refused.values()], now);
       });
     } catch (error) {
-      this.#putBack(accepted, refused);
+      this.#putBack(notes);
       throw error;
     }
   }
 
-  #putBack(accepted: Map<string, number>, refused: Map<string, Refusals>): void {
-    this.#accepted = new Map([...accepted, ...this.#accepted]);
+  #putBack(notes: Notes): void {
+    this.#accepted = new Map([...notes.accepted, ...this.#accepted]);
+    this.#signed = new Map([...notes.signed, ...this.#signed]);
+    this.#verified = new Map([...notes.verified, ...this.#verified]);
     for (const [id, later] of this.#refused) {
-      const earlier = refused.get(id);
-      refused.set(id, earlier ? { ...later, count: earlier.count + later.count } : later);
+      const earlier = notes.refused.get(id);
+      notes.refused.set(id, earlier ? { ...later, count: earlier.count + later.count } : later);
     }
-    this.#refused = refused;
+    this.#refused = notes.refused;
   }
 
   #logFailures(): void {
@@ -107,38 +129,35 @@ export class DeliveryBook {
 }
 
 /** Locks the keys in the order of their hash, as every gateway does. */
-async function storeTimes(
-  sql: Sql,
-  accepted: ReadonlyMap<string, number>,
-  refused: ReadonlyMap<string, Refusals>,
-  now: number,
-): Promise<void> {
-  const ages = new Map<string, { accepted?: number; refused?: number }>();
-  for (const [keyHash, at] of accepted) ages.set(keyHash, { accepted: now - at });
+async function storeTimes(sql: Sql, { accepted, signed, verified, refused }: Notes, now: number): Promise<void> {
+  const lastRefused = new Map<string, number>();
   for (const { keyHash, lastAt } of refused.values()) {
-    const known = ages.get(keyHash);
-    ages.set(keyHash, { ...known, refused: Math.min(known?.refused ?? Infinity, now - lastAt) });
+    lastRefused.set(keyHash, Math.max(lastRefused.get(keyHash) ?? -Infinity, lastAt));
   }
-  const hashes = [...ages.keys()];
+  const hashes = [...new Set([...accepted.keys(), ...verified.keys(), ...lastRefused.keys()])];
+  const ages = (times: ReadonlyMap<string, number>): (number | null)[] =>
+    hashes.map((hash) => {
+      const at = times.get(hash);
+      return at === undefined ? null : now - at;
+    });
   await sql.query(
     {
       name: 'delivery-times',
       text: `WITH v AS (
-               SELECT k.id, v.accepted, v.refused
-               FROM unnest($1::text[], $2::float8[], $3::float8[]) AS v(hash, accepted, refused)
+               SELECT k.id, v.accepted, v.signed, v.verified, v.refused
+               FROM unnest($1::text[], $2::float8[], $3::float8[], $4::float8[], $5::float8[])
+                 AS v(hash, accepted, signed, verified, refused)
                JOIN webhook_keys k ON k.key_hash = decode(v.hash, 'hex')
                ORDER BY k.key_hash FOR NO KEY UPDATE OF k
              )
              UPDATE webhook_keys k
              SET last_accepted_at = greatest(k.last_accepted_at, now() - v.accepted * interval '1 ms'),
+                 last_signed_at = greatest(k.last_signed_at, now() - v.signed * interval '1 ms'),
+                 verified_at = greatest(k.verified_at, now() - v.verified * interval '1 ms'),
                  last_refused_at = greatest(k.last_refused_at, now() - v.refused * interval '1 ms')
              FROM v WHERE k.id = v.id`,
     },
-    [
-      hashes,
-      hashes.map((hash) => ages.get(hash)?.accepted ?? null),
-      hashes.map((hash) => ages.get(hash)?.refused ?? null),
-    ],
+    [hashes, ages(accepted), ages(signed), ages(verified), ages(lastRefused)],
   );
 }
 

@@ -19,7 +19,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { fastify, type FastifyInstance } from 'fastify';
 import { DeliveryBook } from './delivery-book.ts';
 import { leaveHeartbeat } from './gateway-heartbeat.ts';
-import { WEBHOOK_BODY_MAX_BYTES, webhookDoor } from './webhook-door.ts';
+import { SELF_TEST_HEADER, WEBHOOK_BODY_MAX_BYTES, webhookDoor } from './webhook-door.ts';
 import { WebhookKeys } from './webhook-keys.ts';
 
 const appSecret = 'a5c1e7b8d2f34960a5c1e7b8d2f34960';
@@ -277,6 +277,40 @@ describe('POST', () => {
   it('notes when it last took a delivery', async () => {
     await postSigned(key.path, aBody());
     expect(await keyRow(key)).toEqual({ last_accepted_at: expect.any(Date), last_refused_at: null });
+  });
+
+  const signsOfLife = async ({ keyId }: Key) => {
+    await deliveries.flush();
+    const [row] = await database.query('SELECT verified_at, last_signed_at FROM webhook_keys WHERE id = $1', [keyId]);
+    return row;
+  };
+
+  it('notes Meta’s verification and the last delivery with a right signature', async () => {
+    expect(await signsOfLife(key)).toEqual({ verified_at: null, last_signed_at: null });
+    const verify = (token: string) =>
+      fetch(`${origin}/webhooks/whatsapp/${key.path}?hub.mode=subscribe&hub.challenge=1&hub.verify_token=${token}`);
+    await verify('wrong');
+    await post(key.path, aBody());
+    expect(await signsOfLife(key)).toEqual({ verified_at: null, last_signed_at: null });
+    await verify(key.verifyToken);
+    expect(await signsOfLife(key)).toEqual({ verified_at: expect.any(Date), last_signed_at: null });
+    await postSigned(key.path, aBody());
+    expect(await signsOfLife(key)).toEqual({ verified_at: expect.any(Date), last_signed_at: expect.any(Date) });
+  });
+
+  it('takes no unsigned delivery and no test of our own for a sign of life', async () => {
+    const unsigned = await makeKey(null);
+    await post(unsigned.path, aBody());
+    expect(await signsOfLife(unsigned)).toEqual({ verified_at: null, last_signed_at: null });
+    const body = aBody();
+    const headers = { 'x-hub-signature-256': sign(body), [SELF_TEST_HEADER]: '1' };
+    expect(await post(key.path, body, headers)).toEqual(ok);
+    expect(await storedCount(key)).toBe(1);
+    expect(await signsOfLife(key)).toEqual({ verified_at: null, last_signed_at: null });
+    expect(await keyRow(key)).toEqual({ last_accepted_at: null, last_refused_at: null });
+    // Forged ones are noted all the same.
+    expect(await post(key.path, aBody(), { [SELF_TEST_HEADER]: '1' })).toEqual(empty(401));
+    expect(await logRows(key)).toMatchObject([{ verdict: 'bad_signature', count: 1 }]);
   });
 
   it('goes by a changed App Secret 2 s later at the latest', async () => {

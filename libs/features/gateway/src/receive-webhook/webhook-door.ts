@@ -15,6 +15,8 @@ const keyShape = /^[\w-]{43}$/;
 /** Meta sends an integer. Nothing else is echoed, so that nobody can have us serve a text of theirs. */
 const challengeShape = /^\d{1,64}$/;
 const emptyBody = Buffer.alloc(0);
+/** On the delivery that a health check sends to our own callback: it is no sign of life of Meta's. */
+export const SELF_TEST_HEADER = 'answerline-self-test';
 
 export interface WebhookDoorParts {
   readonly keys: WebhookKeys;
@@ -59,6 +61,8 @@ export function webhookDoor({ keys, bus, deliveries }: WebhookDoorParts): Fastif
       if (keyHash === null) return void reply.code(404).send();
       const settle = (record: WebhookKeyRecord | null): void => {
         if (record === null) return void reply.code(404).send();
+        // Meta has yet to learn that nobody is here any more. It gets its 200, and nothing is read.
+        if (record.isErased) return void reply.code(200).send();
         request.setDecorator<KnownKey>(knownKey, { keyHash, record });
         done(record.unreadable);
       };
@@ -82,7 +86,8 @@ export function webhookDoor({ keys, bus, deliveries }: WebhookDoorParts): Fastif
         messageId: `${record.keyId}:${hash('sha256', body, 'hex')}`,
         headers: { [correlationHeader]: request.id },
       });
-      deliveries.accepted(keyHash);
+      // Ours: it says nothing of Meta.
+      if (request.headers[SELF_TEST_HEADER] === undefined) deliveries.accepted(keyHash, record.appSecret !== null);
       return reply.code(200).send();
     });
 
@@ -98,6 +103,7 @@ export function webhookDoor({ keys, bus, deliveries }: WebhookDoorParts): Fastif
         deliveries.refused(keyHash, 'bad_verify_token');
         return reply.code(403).send();
       }
+      deliveries.verified(keyHash);
       return reply.type('text/plain; charset=utf-8').send(challenge);
     });
   };

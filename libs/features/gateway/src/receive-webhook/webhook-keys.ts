@@ -12,8 +12,11 @@ export interface WebhookKeyRecord {
   readonly subject: string;
   /** Null: no App Secret was given, so nobody can tell Meta's deliveries from forged ones. */
   readonly appSecret: KeyObject | null;
+  readonly appSecretCiphertext: string | null;
   /** The stored App Secret does not open: no delivery can be checked, so none is taken. */
   readonly unreadable?: SecretUnreadable;
+  /** Its last channel was disconnected: nothing of a delivery is kept, and nobody can check it any more. */
+  readonly isErased: boolean;
 }
 
 /** What the verification GET compares with. */
@@ -26,12 +29,17 @@ interface KeyRow {
   workspace_id: string;
   hash: string;
   app_secret_ciphertext: string | null;
+  is_erased: boolean;
 }
 
 /** A changed App Secret counts, and a removed key is refused, after this long at the latest. */
 const MAX_AGE_MS = 2_000;
 /** Half of it, so that a delivery to a key in use never waits for Postgres. */
 const REFRESH_AFTER_MS = 1_000;
+/** What nobody asks for is forgotten at this age, so that no process holds a secret for more than 2 s after it was erased. */
+const FORGET_AFTER_MS = 1_500;
+/** How often {@link WebhookKeys.forgetOld} is to be called for that. */
+export const FORGET_EVERY_MS = 250;
 /** About 0.5 kB each. Unknown keys are kept too and may push known ones out, which costs a read. */
 const MAX_ENTRIES = 20_000;
 
@@ -40,8 +48,6 @@ export class WebhookKeys {
   readonly #database: Database;
   readonly #secretBox: SecretBox;
   readonly #cache: FreshCache<WebhookKeyRecord>;
-  /** Opened App Secrets by row and ciphertext, so that reading a row again does not open it again. */
-  #opened = new Map<string, KeyObject>();
 
   constructor(database: Database, secretBox: SecretBox, now: () => number = () => performance.now()) {
     this.#database = database;
@@ -55,18 +61,36 @@ export class WebhookKeys {
     });
   }
 
-  /** The record, null for an unknown key; a promise when Postgres must be asked. It throws Transient when that cannot be. */
+  /**
+   * The record, null for an unknown key; a promise when Postgres must be asked. It throws Transient when that cannot be. That
+   * a key is erased is never answered from memory: a number that is connected again must not lose its first messages.
+   */
   lookup(keyHash: string): WebhookKeyRecord | null | Promise<WebhookKeyRecord | null> {
-    return this.#cache.lookup(keyHash);
+    const found = this.#cache.lookup(keyHash);
+    if (found instanceof Promise || found?.isErased !== true) return found;
+    return this.#read([keyHash]).then((records) => records.get(keyHash) ?? null);
+  }
+
+  /** Forgets what has not been read anew for a while, secrets above all. */
+  forgetOld(): void {
+    this.#cache.forget(FORGET_AFTER_MS);
+  }
+
+  /** How many App Secrets this process holds. */
+  get secretsHeld(): number {
+    return this.#cache.values().filter((record) => record?.appSecret).length;
   }
 
   /** Always reads Postgres: Meta asks while the call that made the key is still open. */
   async verification(keyHash: string): Promise<WebhookVerification | null> {
-    const [row] = await this.#database.query<{ id: string; workspace_id: string; verify_token_ciphertext: string }>(
-      `SELECT id, workspace_id, verify_token_ciphertext FROM webhook_keys WHERE key_hash = decode($1, 'hex')`,
-      [keyHash],
-    );
-    if (!row) return null;
+    const [row] = await this.#database.query<{
+      id: string;
+      workspace_id: string;
+      verify_token_ciphertext: string | null;
+    }>(`SELECT id, workspace_id, verify_token_ciphertext FROM webhook_keys WHERE key_hash = decode($1, 'hex')`, [
+      keyHash,
+    ]);
+    if (!row || row.verify_token_ciphertext === null) return null;
     const place = {
       workspaceId: row.workspace_id,
       table: 'webhook_keys',
@@ -80,8 +104,10 @@ export class WebhookKeys {
     const rows = await this.#database.query<KeyRow>(
       {
         name: 'webhook-keys',
-        text: `SELECT id, workspace_id, encode(key_hash, 'hex') AS hash, app_secret_ciphertext FROM webhook_keys
-               WHERE key_hash IN (SELECT decode(hash, 'hex') FROM unnest($1::text[]) AS hash)`,
+        text: `SELECT id, workspace_id, encode(key_hash, 'hex') AS hash, app_secret_ciphertext,
+                      verify_token_ciphertext IS NULL AS is_erased
+               FROM webhook_keys
+               WHERE NOT is_draft AND key_hash IN (SELECT decode(hash, 'hex') FROM unnest($1::text[]) AS hash)`,
       },
       [hashes],
     );
@@ -89,7 +115,12 @@ export class WebhookKeys {
   }
 
   #record(row: KeyRow): WebhookKeyRecord {
-    const record = { keyId: row.id, subject: webhookSubject(row.workspace_id, row.id) };
+    const record = {
+      keyId: row.id,
+      subject: webhookSubject(row.workspace_id, row.id),
+      appSecretCiphertext: row.app_secret_ciphertext,
+      isErased: row.is_erased,
+    };
     try {
       return {
         ...record,
@@ -102,18 +133,15 @@ export class WebhookKeys {
   }
 
   #open(row: KeyRow, ciphertext: string): KeyObject {
-    const opened = `${row.id} ${ciphertext}`;
-    const known = this.#opened.get(opened);
-    if (known) return known;
+    // Reading a row again does not open it again.
+    const known = this.#cache.peek(row.hash);
+    if (known?.appSecret && known.appSecretCiphertext === ciphertext) return known.appSecret;
     const place = {
       workspaceId: row.workspace_id,
       table: 'webhook_keys',
       rowId: row.id,
       column: 'app_secret_ciphertext',
     };
-    const key = signingKey(this.#secretBox.open(ciphertext, place));
-    if (this.#opened.size >= MAX_ENTRIES) this.#opened = new Map();
-    this.#opened.set(opened, key);
-    return key;
+    return signingKey(this.#secretBox.open(ciphertext, place));
   }
 }

@@ -7,6 +7,7 @@ import { HttpAdapterHost } from '@nestjs/core';
 import { type Server } from 'node:net';
 import { DeliveryBook } from './delivery-book.ts';
 import { leaveHeartbeat } from './gateway-heartbeat.ts';
+import { FORGET_EVERY_MS, WebhookKeys } from './webhook-keys.ts';
 
 /** The owner sees a refused delivery within seconds. */
 const FLUSH_EVERY_MS = 1_000;
@@ -15,12 +16,13 @@ const HEARTBEAT_EVERY_MS = 5_000;
 /** Both take milliseconds. */
 const STOP_WITHIN_MS = 5_000;
 
-/** What goes on beside the webhook door: writing down what it noted, and the heartbeat. */
+/** What goes on beside the webhook door: writing down what it noted, forgetting old keys, and the heartbeat. */
 @Injectable()
 export class WebhookWorker implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #bus: MessageBus;
   readonly #database: Database;
   readonly #deliveries: DeliveryBook;
+  readonly #keys: WebhookKeys;
   readonly #logger: Logger;
   readonly #http: HttpAdapterHost;
   #loops: WorkLoop[] = [];
@@ -29,12 +31,14 @@ export class WebhookWorker implements OnApplicationBootstrap, OnApplicationShutd
     bus: MessageBus,
     database: Database,
     deliveries: DeliveryBook,
+    keys: WebhookKeys,
     http: HttpAdapterHost,
     @Inject(LOGGER) logger: Logger,
   ) {
     this.#bus = bus;
     this.#database = database;
     this.#deliveries = deliveries;
+    this.#keys = keys;
     this.#http = http;
     this.#logger = logger.child({ feature: 'gateway' });
   }
@@ -47,6 +51,7 @@ export class WebhookWorker implements OnApplicationBootstrap, OnApplicationShutd
     };
     this.#loops = [
       this.#every(FLUSH_EVERY_MS, 'delivery-book', () => this.#deliveries.flush()),
+      this.#every(FORGET_EVERY_MS, 'webhook-keys', async () => this.#keys.forgetOld()),
       this.#every(HEARTBEAT_EVERY_MS, 'gateway-heartbeat', beat),
     ];
   }

@@ -1,7 +1,7 @@
 import { newId, type Sql, type Transaction } from '@answerline/persistence';
 import { type PlannedAddressChange, type PlannedMessage } from './plan-items.ts';
 import { resolveContacts, type ResolvedParty } from './resolve-contacts.ts';
-import { type PlacedMessage } from './store-messages.ts';
+import { type PlacedMessage } from './placed-message.ts';
 
 /** Finds the conversation of each message, or begins it: one contact on one channel. */
 export async function openConversations(

@@ -1,8 +1,10 @@
+import { type Holder } from '@answerline/conversation-rules';
 import {
   answerableText,
   classifyMessage,
   itemKey,
   type EchoItem,
+  type HandoverItem,
   type MessageItem,
   type StatusItem,
   type UserIdUpdateItem,
@@ -14,6 +16,10 @@ import { bsuidIdentity, identitiesOf, waIdentity, type Identity, type Party } fr
 export interface ItemChannel {
   readonly id: string;
   readonly workspaceId: string;
+  /** An event of it has come before, through the key that it has now. */
+  readonly isHeard: boolean;
+  /** What comes for it is dropped. */
+  readonly isDisconnected: boolean;
 }
 
 /** What ingest stores of a message or echo, before contacts and numbers are known. */
@@ -21,11 +27,15 @@ export interface PlannedMessage {
   readonly channel: ItemChannel;
   readonly party: Party;
   readonly direction: 'inbound' | 'outbound';
-  readonly author: 'contact' | 'system' | 'phone_app';
+  readonly author: 'contact' | 'system' | 'phone_app' | 'meta_agent';
   /** A code: lower case, digits, underscores. */
   readonly type: string;
   readonly text: string | null;
   readonly answerable: boolean;
+  /** What it says about who speaks in the conversation: others than our AI do, or Meta's own agent does not any more. */
+  readonly holder: Holder | 'released' | null;
+  /** What was typed or tapped, and nothing else: it may be the one word that ends or begins the AI's part. */
+  readonly isBareText: boolean;
   readonly isMedia: boolean;
   readonly providerMessageId: string;
   readonly contextMessageId: string | null;
@@ -59,6 +69,8 @@ export type PlannedItem =
   /** Nothing to store but the verdict: account news, fields that are new to us. */
   | { readonly kind: 'ignored' };
 
+/** The type under which it is stored that Meta's agent gave a conversation up. */
+export const RELEASED_TYPE = 'control_passed';
 /** Meta's type word as a code of ours; it stands in events. */
 const TYPE_CODE = /^[a-z0-9_]{1,64}$/;
 
@@ -68,6 +80,8 @@ export function planItem(item: WebhookItem, channel: ItemChannel): PlannedItem {
     case 'message':
     case 'echo':
       return planMessage(item, channel);
+    case 'handover':
+      return { kind: 'message', message: planHandover(item, channel), addressChange: null };
     case 'status':
       return { kind: 'status', status: { channel, item, dedupeKey: itemKey(item) } };
     case 'user_id_update':
@@ -88,10 +102,12 @@ function planMessage(item: MessageItem | EchoItem, channel: ItemChannel): Planne
     channel,
     party: party ?? partyOf(channel, [nobody(item.messageId)], undefined, undefined) ?? never(),
     direction: item.kind === 'message' ? 'inbound' : 'outbound',
-    author: item.kind === 'echo' ? 'phone_app' : item.payload.kind === 'system' ? 'system' : 'contact',
+    author: item.kind === 'echo' ? echoAuthor(item) : item.payload.kind === 'system' ? 'system' : 'contact',
     type: TYPE_CODE.test(item.type) ? item.type : 'unknown',
     text: withoutNul(answerableText(item) ?? (item.payload.kind === 'edit' ? item.payload.text : undefined)),
     answerable: kind !== 'silent' && party !== undefined,
+    holder: holderOf(item),
+    isBareText: item.groupId === undefined && BARE_TEXT.has(item.payload.kind),
     isMedia: item.payload.kind === 'media',
     providerMessageId: item.messageId,
     contextMessageId: item.contextMessageId ?? null,
@@ -101,6 +117,42 @@ function planMessage(item: MessageItem | EchoItem, channel: ItemChannel): Planne
     raw: item.raw,
   };
   return { kind: 'message', message, addressChange };
+}
+
+const BARE_TEXT: ReadonlySet<string> = new Set(['text', 'button', 'interactive']);
+
+function echoAuthor({ isStandby }: EchoItem): 'phone_app' | 'meta_agent' {
+  return isStandby ? 'meta_agent' : 'phone_app';
+}
+
+/** On `standby` Meta's agent speaks, whoever wrote; an echo from elsewhere is a person. What is said in a group is no conversation of ours. */
+function holderOf(item: MessageItem | EchoItem): Holder | null {
+  if (item.groupId !== undefined) return null;
+  if (item.isStandby) return 'meta_agent';
+  return item.kind === 'echo' ? 'human' : null;
+}
+
+/** A hand-over as a line of the conversation. */
+function planHandover(item: HandoverItem, channel: ItemChannel): PlannedMessage {
+  const party = partyOf(channel, identitiesOf(item.contact), undefined, undefined);
+  return {
+    channel,
+    party: party ?? partyOf(channel, [nobody(item.hash)], undefined, undefined) ?? never(),
+    direction: 'outbound',
+    author: 'system',
+    type: item.to === 'us' ? RELEASED_TYPE : 'control_taken',
+    text: null,
+    answerable: false,
+    holder: item.to === 'us' ? 'released' : 'meta_agent',
+    isBareText: false,
+    isMedia: false,
+    providerMessageId: item.hash,
+    contextMessageId: null,
+    amends: null,
+    sentAt: item.at?.getTime() ?? null,
+    place: item.place,
+    raw: item.raw,
+  };
 }
 
 function planAmendment(item: MessageItem | EchoItem): PlannedMessage['amends'] {

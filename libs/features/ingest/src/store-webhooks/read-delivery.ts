@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { parseWebhookSubject } from '@answerline/contracts';
+import { parseWebhookSubject, selfTestObject } from '@answerline/contracts';
 import { InvalidInput } from '@answerline/errors';
 import { type Delivery } from '@answerline/messaging';
 import { parseWebhook, type WebhookItem } from '@answerline/whatsapp';
@@ -10,6 +10,8 @@ export interface WebhookBody {
   readonly keyId: string;
   readonly streamSequence: number;
   readonly sha256: string;
+  /** A delivery of our own, that only shows that the callback can be reached. */
+  readonly isSelfTest: boolean;
   readonly items: readonly WebhookItem[];
 }
 
@@ -21,11 +23,14 @@ export interface WebhookBody {
 export function readDelivery(delivery: Delivery): WebhookBody {
   const subject = parseWebhookSubject(delivery.subject);
   if (!subject) throw new InvalidInput('webhook_subject_invalid', 'The subject names no workspace and key.');
+  const body = parseJson(delivery.data);
+  const isSelfTest = typeof body === 'object' && body !== null && 'object' in body && body.object === selfTestObject;
   return {
     ...subject,
     streamSequence: delivery.streamSequence,
     sha256: createHash('sha256').update(delivery.data).digest('hex'),
-    items: parseWebhook(parseJson(delivery.data)),
+    isSelfTest,
+    items: isSelfTest ? [] : parseWebhook(body),
   };
 }
 

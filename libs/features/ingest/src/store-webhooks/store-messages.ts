@@ -1,29 +1,34 @@
-import { eventSubject, type EventData, type EventType } from '@answerline/contracts';
-import { decideTurn, SERVICE_WINDOW_MS, type TurnVerdict } from '@answerline/conversation-rules';
+import { type EventData, type EventType } from '@answerline/contracts';
+import {
+  decideTurn,
+  SERVICE_WINDOW_MS,
+  type ConversationState,
+  type TurnVerdict,
+} from '@answerline/conversation-rules';
 import {
   addToOutbox,
   newId,
   storeConversations,
   timestamp,
+  toOutboxEvent,
   type LockedConversation,
   type OutboxEvent,
+  type OwnershipChange,
+  type OwnershipFact,
   type Sql,
   type Transaction,
 } from '@answerline/persistence';
+import { factsAfter, factsBefore, type HolderNews } from './decide-holder.ts';
+import { keptJson } from './kept-json.ts';
+import { type PlacedMessage } from './placed-message.ts';
 import { type PlannedMessage } from './plan-items.ts';
-import { type ResolvedParty } from './resolve-contacts.ts';
-
-/** A planned message and the conversation it goes to. */
-export interface PlacedMessage {
-  readonly message: PlannedMessage;
-  readonly party: ResolvedParty;
-  readonly conversationId: string;
-}
 
 export interface StoredMessages {
   readonly stored: readonly PlannedMessage[];
   /** When the next turn of each touched conversation is due; ms of the database's clock. */
   readonly dueAts: readonly number[];
+  /** Who speaks has changed: to be followed with {@link followOwnership} of the persistence. */
+  readonly ownership: readonly OwnershipChange[];
 }
 
 /** A message that is in the table, as far as edits and revokes need it. */
@@ -58,6 +63,7 @@ interface WaitingAmendment {
  * When another process has inserted one of them meanwhile, under another conversation, the commit fails on {@link MESSAGE_KEY}.
  *
  * @param book what was known of them under these locks
+ * @param news what else was read under them about who speaks
  */
 export function storeMessages(
   sql: Transaction,
@@ -65,8 +71,10 @@ export function storeMessages(
   conversations: Map<string, LockedConversation>,
   messages: readonly PlacedMessage[],
   book: MessageBook,
+  news: HolderNews,
 ): StoredMessages {
-  if (messages.length === 0) return { stored: [], dueAts: [] };
+  const ownership: OwnershipChange[] = [];
+  if (messages.length === 0) return { stored: [], dueAts: [], ownership };
   const rows: NewRow[] = [];
   const events: OutboxEvent[] = [];
   const changed = new Set<string>();
@@ -75,9 +83,10 @@ export function storeMessages(
     const { message, conversationId } = placed;
     const conversation = conversations.get(conversationId);
     // Deleted since it was looked up: what remains of it is dropped with its contact.
-    if (!conversation || book.has(message)) continue;
-    const { row, after, verdict } = insert(placed, conversation, book, now);
+    if (!conversation || book.has(message) || news.ownEchoes.has(message)) continue;
+    const { row, after, verdict, changes } = insert(placed, conversation, book, now, news);
     rows.push(row);
+    ownership.push(...changes);
     book.add(message, row, conversationId);
     conversations.set(conversationId, after);
     changed.add(conversationId);
@@ -96,7 +105,7 @@ export function storeMessages(
   const dueAts = [...changed]
     .map((id) => conversations.get(id)?.state.dueAt)
     .filter((dueAt) => typeof dueAt === 'number');
-  return { stored: rows.map(({ placed }) => placed.message), dueAts };
+  return { stored: rows.map(({ placed }) => placed.message), dueAts, ownership };
 }
 
 function insert(
@@ -104,20 +113,31 @@ function insert(
   conversation: LockedConversation,
   book: MessageBook,
   now: number,
-): { row: NewRow; after: LockedConversation; verdict: TurnVerdict } {
+  news: HolderNews,
+): { row: NewRow; after: LockedConversation; verdict: TurnVerdict; changes: OwnershipChange[] } {
   const { message } = placed;
   const { quietMs, quietMaxMs } = conversation;
   const isInbound = message.direction === 'inbound' && message.author === 'contact';
-  const { state, verdict } = isInbound
-    ? decideTurn(conversation.state, {
+  const changes: OwnershipChange[] = [];
+  const apply = (before: ConversationState, facts: readonly OwnershipFact[]): ConversationState =>
+    facts.reduce((state, fact) => {
+      const decision = decideTurn(state, fact);
+      changes.push({ conversation, fact, verdict: decision.verdict, epoch: decision.state.epoch });
+      return decision.state;
+    }, before);
+  const held = apply(conversation.state, factsBefore(placed, conversation, now, news));
+  const { state: received, verdict } = isInbound
+    ? decideTurn(held, {
         type: 'message',
         now,
         answerable: message.answerable,
+        isOverheard: message.holder === 'meta_agent',
         sentAt: message.sentAt ?? now,
         quietMs,
         quietMaxMs,
       })
-    : { state: conversation.state, verdict: { type: 'noted' as const } };
+    : { state: held, verdict: { type: 'noted' as const } };
+  const state = apply(received, factsAfter(placed, conversation));
   const waiting = book.waitingFor(message, placed.conversationId);
   const edit = waiting.findLast(({ change }) => change === 'edit');
   const row: NewRow = {
@@ -137,6 +157,7 @@ function insert(
   return {
     row,
     verdict,
+    changes,
     after: {
       ...conversation,
       state: after,
@@ -150,19 +171,8 @@ function insert(
 function eventsOf(row: NewRow, before: LockedConversation, now: number, verdict: TurnVerdict): OutboxEvent[] {
   const { workspaceId, channelId, contactId, id: conversationId } = before;
   const ids = { conversationId, channelId, contactId };
-  const event = <T extends EventType>(type: T, data: EventData<T>): OutboxEvent => ({
-    id: `${type}:${row.id}`,
-    workspaceId,
-    subject: eventSubject(type, workspaceId, channelId, conversationId),
-    payload: {
-      id: `${type}:${row.id}`,
-      type,
-      occurredAt: new Date(now).toISOString(),
-      workspaceId,
-      correlationId: row.id,
-      data,
-    },
-  });
+  const event = <T extends EventType>(type: T, data: EventData<T>): OutboxEvent =>
+    toOutboxEvent(type, { rowId: row.id, workspaceId, channelId, conversationId, occurredAt: now, data });
   const received = event('message_received', {
     ...ids,
     messageId: row.id,
@@ -335,7 +345,7 @@ function insertRows(sql: Transaction, rows: readonly NewRow[], now: number): voi
       of(({ revokedAt }) => revokedAt),
       of(({ placed }) => (placed.message.isMedia ? 'not_fetched' : null)),
       now,
-      of(({ placed }) => JSON.stringify(placed.message.raw)),
+      of(({ placed }) => keptJson(placed.message.raw)),
     ],
   );
 }

@@ -10,6 +10,7 @@ import {
   type Transaction,
 } from '@answerline/persistence';
 import { classifyGraphError } from '@answerline/whatsapp';
+import { keptJsonb } from './kept-json.ts';
 import { type PlannedStatus } from './plan-items.ts';
 
 /** The send that a status is about. */
@@ -123,7 +124,7 @@ async function insertStatuses(
       of(({ dedupeKey }) => dedupeKey),
       of(({ item }) => item.status),
       of(({ item }) => failureCode(item)),
-      of(({ item }) => (item.pricing === undefined ? null : JSON.stringify(item.pricing))),
+      of(({ item }) => (item.pricing === undefined ? null : keptJsonb(item.pricing))),
       of(({ item }) => item.at?.getTime() ?? null),
     ],
   );

@@ -1,6 +1,7 @@
 import { type Logger } from '@answerline/logging';
 import { type Delivery, type MessageBus, type RunningConsumer } from '@answerline/messaging';
 import { type Database } from '@answerline/persistence';
+import { type Fingerprints } from '@answerline/secrets';
 import { StoreWebhooks, type StoreResult } from './store-webhooks.ts';
 
 /** Bodies of one transaction. More would hold the locks of too many conversations at once. */
@@ -12,8 +13,13 @@ const BATCH_SIZE = 50;
 const STATUSES_WAIT_MS = 100;
 
 /** The door of {@link StoreWebhooks}: the consumer `ingest` of the stream WEBHOOKS, and the doorbells after each commit. */
-export function consumeWebhooks(bus: MessageBus, database: Database, logger: Logger): Promise<RunningConsumer> {
-  const storeWebhooks = new StoreWebhooks(database, logger);
+export function consumeWebhooks(
+  bus: MessageBus,
+  database: Database,
+  logger: Logger,
+  fingerprints: Fingerprints,
+): Promise<RunningConsumer> {
+  const storeWebhooks = new StoreWebhooks(database, logger, fingerprints);
   return bus.startConsumer({
     stream: 'WEBHOOKS',
     consumer: 'ingest',
@@ -23,7 +29,11 @@ export function consumeWebhooks(bus: MessageBus, database: Database, logger: Log
     // Messages of a contact must not overtake those that a killed ingest had begun to store.
     ordered: true,
     patience: { has: isOnlyStatuses, forMs: STATUSES_WAIT_MS },
-    handle: async (deliveries) => ring(bus, await storeWebhooks.execute(deliveries)),
+    handle: async (deliveries) => {
+      const result = await storeWebhooks.execute(deliveries);
+      ring(bus, result);
+      await erase(bus, result.dropped, logger);
+    },
     dependenciesUp: () => database.isUp(),
     logger,
   });
@@ -39,4 +49,13 @@ function ring(bus: MessageBus, { turnsDueInMs, sendsMoved, hasEvents }: StoreRes
   if (hasEvents) bus.ring('outbox');
   if (sendsMoved) bus.ring('send');
   for (const inMs of new Set(turnsDueInMs.map(Math.ceil))) bus.ring('turn', String(inMs));
+}
+
+/** Of what was dropped the raw body goes too. Where that fails it ages out with the stream. */
+async function erase(bus: MessageBus, sequences: readonly number[], logger: Logger): Promise<void> {
+  for (const sequence of sequences) {
+    await bus.erase('WEBHOOKS', sequence).catch((error: unknown) => {
+      logger.warn({ err: error, streamSequence: sequence }, 'A dropped body could not be erased from the stream');
+    });
+  }
 }

@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { webhookSubject } from '@answerline/contracts';
 import { createLogger } from '@answerline/logging';
 import { type Delivery } from '@answerline/messaging';
-import { Database, migrateDatabase, newId } from '@answerline/persistence';
+import { Database, DELETION_MARKS_PURPOSE, migrateDatabase, newId } from '@answerline/persistence';
+import { SecretBox } from '@answerline/secrets';
 import {
   createTestDatabase,
   eventually,
@@ -22,7 +23,8 @@ let sequence = 0;
 beforeAll(async () => {
   testDatabase = await createTestDatabase(migrateDatabase);
   database = await Database.connect({ url: testDatabase.url, applicationName: 'ingest-spec' });
-  storeWebhooks = new StoreWebhooks(database, createLogger({ app: 'spec', level: 'silent' }));
+  const fingerprints = new SecretBox([{ id: 'k1', key: randomBytes(32) }]).fingerprints(DELETION_MARKS_PURPOSE);
+  storeWebhooks = new StoreWebhooks(database, createLogger({ app: 'spec', level: 'silent' }), fingerprints);
 });
 afterAll(async () => {
   await database.close();
@@ -182,6 +184,22 @@ describe('storing messages', () => {
     expect(await conversations()).toMatchObject([{ inbound_seq: 0, due_at: null }]);
   });
 
+  it('stores a file by what Meta says of it, and reads its caption as the question', async () => {
+    const image = { id: 'm1', mime_type: 'image/jpeg', sha256: 'x', caption: 'How much is this?' };
+    const audio = { id: 'm2', mime_type: 'audio/ogg; codecs=opus', voice: true };
+    const sent = { from: '15550001', timestamp: String(nowSeconds()) };
+    await store(
+      body([
+        { ...sent, id: wamid(), type: 'image', image },
+        { ...sent, id: wamid(), type: 'audio', audio },
+      ]),
+    );
+    expect(await messages()).toMatchObject([
+      { number: 1, type: 'image', text: 'How much is this?', media_state: 'not_fetched', raw: { image } },
+      { number: 2, type: 'audio', text: null, media_state: 'not_fetched', raw: { audio } },
+    ]);
+  });
+
   it('says that a conversation began, once', async () => {
     await store(body([text('15550001', 'one'), text('15550001', 'two')]));
     await store(body([text('15550001', 'three')]));
@@ -235,6 +253,57 @@ describe('storing messages', () => {
     ]);
     expect(rows.map((row) => row['type'])).toEqual(['text', 'unparsed', 'text']);
     expect(await verdicts()).toEqual(['unparsed']);
+  });
+
+  it('stores a message that nests deeper than JSON can be written, without what is that deep, and those beside it', async () => {
+    const deep = text('15550001', 'deep', { brand_new: 'here', known: { kept: [1] } });
+    const content = body([text('15550001', 'good'), deep, text('15550002', 'good too')]);
+    const nested = `${'['.repeat(60_000)}${']'.repeat(60_000)}`;
+    await store(JSON.stringify(content).replace('"here"', nested));
+    const rows = await messages();
+    expect(rows.map((row) => [row['text'], row['number']])).toEqual([
+      ['good', 1],
+      ['deep', 2],
+      ['good too', 1],
+    ]);
+    expect(rows[1]?.['raw']).toMatchObject({ id: deep.id, known: { kept: [1] } });
+    expect(await verdicts()).toEqual(['stored']);
+  });
+
+  it('keeps of the pricing of a status what Postgres can keep, and lets the status take effect', async () => {
+    const status = { id: wamid(), status: 'sent', timestamp: '1790000000', recipient_id: '15550001' };
+    const priced = JSON.stringify({ ...status, pricing: { category: 'a\u0000b', type: 'regular', brand_new: 'here' } });
+    const nested = `${'['.repeat(60_000)}${']'.repeat(60_000)}`;
+    const content = JSON.stringify(body([], { messages: undefined, statuses: ['status'] }));
+    await store(content.replace('"status"', priced.replace('"here"', nested)));
+    expect(
+      await database.query('SELECT status, pricing FROM statuses WHERE channel_id = $1', [channel.channelId]),
+    ).toMatchObject([{ status: 'sent', pricing: { category: 'ab', type: 'regular' } }]);
+    expect(await verdicts()).toEqual(['stored']);
+  });
+
+  it('keeps nothing of a delivery of our own but the verdict, whatever it holds', async () => {
+    await store({ ...body([text('15550001', 'not a message')]), object: 'answerline_self_test' });
+    expect([await verdicts(), await messages(), await events()]).toEqual([['self_test'], [], []]);
+  });
+
+  it('notes the first event of a channel, once for the key that it has', async () => {
+    const heard = async () => {
+      const [row] = await database.query<{ heard_key_id: string | null; heard_at: Date | null }>(
+        'SELECT heard_key_id, heard_at FROM channels WHERE id = $1',
+        [channel.channelId],
+      );
+      return row;
+    };
+    await database.query('UPDATE channels SET heard_key_id = NULL, heard_at = NULL WHERE id = $1', [channel.channelId]);
+    await store({ ...body([]), object: 'answerline_self_test' });
+    await store(body([text('15550001', 'to another number')], {}, '999'));
+    expect(await heard()).toEqual({ heard_key_id: null, heard_at: null });
+    await store(body([], { statuses: [{ id: wamid(), status: 'sent', timestamp: '1790000000' }] }));
+    const first = await heard();
+    expect(first).toEqual({ heard_key_id: channel.keyId, heard_at: expect.any(Date) });
+    await store(body([text('15550001', 'Hi')]));
+    expect(await heard()).toEqual(first);
   });
 
   it('refuses a body that is no JSON with a code', async () => {

@@ -10,13 +10,33 @@ export interface Tally {
   /** For a phone number that this key does not have. */
   unknownNumber: number;
   unparsed: number;
+  /** For a number that was disconnected. */
+  droppedDisconnected: number;
+  /** About a contact who was deleted since. */
+  droppedDeleted: number;
 }
 
 /** What the webhook log says of a delivery: the most that became of it. */
-export type Verdict = 'stored' | 'unparsed' | 'repeated' | 'unknown_number' | 'ignored';
+export type Verdict =
+  | 'stored'
+  | 'unparsed'
+  | 'repeated'
+  | 'dropped_disconnected'
+  | 'dropped_deleted'
+  | 'unknown_number'
+  | 'ignored'
+  | 'self_test';
 
 export function newTally(): Tally {
-  return { stored: 0, repeated: 0, ignored: 0, unknownNumber: 0, unparsed: 0 };
+  return {
+    stored: 0,
+    repeated: 0,
+    ignored: 0,
+    unknownNumber: 0,
+    unparsed: 0,
+    droppedDisconnected: 0,
+    droppedDeleted: 0,
+  };
 }
 
 export function addTally(total: Tally, part: Tally): void {
@@ -30,11 +50,20 @@ export function tallyStored<Planned>(planned: ReadonlyMap<Planned, Tally>, store
 }
 
 /** One word for a delivery. */
-export function verdictOf(tally: Tally): Verdict {
+export function verdictOf(tally: Tally, isSelfTest = false): Verdict {
+  if (isSelfTest) return 'self_test';
   if (tally.unparsed > 0) return 'unparsed';
   if (tally.stored > 0) return 'stored';
   if (tally.repeated > 0) return 'repeated';
+  if (tally.droppedDeleted > 0) return 'dropped_deleted';
+  if (tally.droppedDisconnected > 0) return 'dropped_disconnected';
   return tally.unknownNumber > 0 ? 'unknown_number' : 'ignored';
+}
+
+/** Whether nothing of the body may be kept: all that it says was dropped. */
+export function isDropped(tally: Tally): boolean {
+  const { droppedDeleted, droppedDisconnected, ...others } = tally;
+  return droppedDeleted + droppedDisconnected > 0 && Object.values(others).every((count) => count === 0);
 }
 
 /** One row a delivery in the webhook log. */
@@ -55,7 +84,7 @@ export function writeLog(sql: Transaction, tallies: ReadonlyMap<WebhookBody, Tal
       of(() => newId()),
       of(({ body }) => body.workspaceId),
       of(({ body }) => body.keyId),
-      of(({ tally }) => verdictOf(tally)),
+      of(({ body, tally }) => verdictOf(tally, body.isSelfTest)),
       of(({ body }) => body.sha256),
       of(({ body }) => body.streamSequence),
       of(({ body }) => body.items.length),

@@ -9,7 +9,7 @@ import {
   type Transaction,
 } from '@answerline/persistence';
 import { type WhatsAppIdentity } from '@answerline/whatsapp';
-import { PACE_LOOKAHEAD_MS, takeFromBudget } from './pace.ts';
+import { limitOf, PACE_LOOKAHEAD_MS, takeFromBudget } from './pace.ts';
 
 /** A send that is to be called now. Its attempt is committed. */
 export interface ClaimedSend {
@@ -20,6 +20,9 @@ export interface ClaimedSend {
   readonly workspaceId: string;
   readonly channelId: string;
   readonly conversationId: string;
+  readonly author: 'ai' | 'human' | 'system';
+  /** 1 for the first bubble of a reply. */
+  readonly part: number;
   readonly phoneNumberId: string;
   readonly accessTokenCiphertext: string;
   readonly replyTo: WhatsAppIdentity;
@@ -33,6 +36,7 @@ interface CandidateRow {
   channel_id: string;
   conversation_id: string;
   author: 'ai' | 'human' | 'system';
+  part: number;
   epoch: number;
   phase: 'pending' | 'retry';
   due_at: number;
@@ -43,6 +47,7 @@ interface CandidateRow {
   answers: boolean;
   ai_enabled: boolean;
   messages_per_second: number;
+  is_unsigned: boolean;
   phone_number_id: string;
   access_token_ciphertext: string;
   reply_to_kind: WhatsAppIdentity['kind'];
@@ -86,9 +91,9 @@ async function findCandidates(sql: Sql, limit: number): Promise<CandidateRow[]> 
   return sql.query<CandidateRow>(
     {
       name: 'find-sends',
-      text: `SELECT s.id, s.workspace_id, s.channel_id, s.conversation_id, s.author, s.epoch, s.phase, ${ms('s.due_at')} AS due_at,
+      text: `SELECT s.id, s.workspace_id, s.channel_id, s.conversation_id, s.author, s.part, s.epoch, s.phase, ${ms('s.due_at')} AS due_at,
                     s.body, s.quote_message_id, c.epoch AS conversation_epoch, ${ms('c.window_until')} AS window_until,
-                    ch.answers, b.ai_enabled, ch.messages_per_second, ch.phone_number_id, ch.access_token_ciphertext,
+                    ch.answers, b.ai_enabled, ch.messages_per_second, k.app_secret_ciphertext IS NULL AS is_unsigned, ch.phone_number_id, ch.access_token_ciphertext,
                     i.kind AS reply_to_kind, i.value AS reply_to_value,
                     EXISTS (SELECT 1 FROM sends e WHERE e.reply_id = s.reply_id AND e.part < s.part AND e.phase IN ('failed', 'superseded'))
                       AS earlier_part_failed,
@@ -96,11 +101,13 @@ async function findCandidates(sql: Sql, limit: number): Promise<CandidateRow[]> 
              FROM sends s
              JOIN conversations c ON c.id = s.conversation_id
              JOIN channels ch ON ch.id = s.channel_id
+             LEFT JOIN webhook_keys k ON k.id = ch.webhook_key_id
              JOIN chatbots b ON b.id = ch.chatbot_id
              JOIN contact_identities i ON i.id = c.reply_to_identity_id
              LEFT JOIN channel_pacing p ON p.channel_id = s.channel_id
              WHERE s.phase IN ('pending', 'retry') AND s.due_at <= now()
-               AND ch.send_hold_code IS NULL AND ch.access_token_ciphertext IS NOT NULL
+               -- Of a channel that is off they are claimed to be superseded.
+               AND (ch.send_hold_code IS NULL AND ch.access_token_ciphertext IS NOT NULL OR NOT ch.answers)
                AND (p.free_at IS NULL OR p.free_at <= now() + interval '${String(PACE_LOOKAHEAD_MS)} milliseconds')
                AND NOT EXISTS (SELECT 1 FROM sends o WHERE o.conversation_id = s.conversation_id AND o.position < s.position
                                  AND o.phase IN ('pending', 'retry', 'sending', 'unknown'))
@@ -127,6 +134,7 @@ function claimFact(row: CandidateRow, attemptId: string): SendFact {
 function mayCall(row: CandidateRow): boolean {
   const state = {
     ...row,
+    silenced: false,
     dueAt: row.due_at,
     attempts: [],
     delivery: null,
@@ -155,7 +163,8 @@ function pace(rows: readonly CandidateRow[]): {
   for (const row of rows) {
     const seen = paces.get(row.channel_id);
     const freeAt = seen?.freeAt ?? row.free_at;
-    const taken = takeFromBudget({ messagesPerSecond: row.messages_per_second, freeAt }, 1, row.now);
+    const limit = limitOf({ messagesPerSecond: row.messages_per_second, isUnsigned: row.is_unsigned });
+    const taken = takeFromBudget({ limit, freeAt }, 1, row.now);
     nextInMs.set(row.channel_id, taken.nextInMs);
     if (taken.granted === 0) continue;
     paces.set(row.channel_id, { workspaceId: row.workspace_id, version: row.pace_version ?? 0, freeAt: taken.freeAt });
@@ -223,6 +232,8 @@ async function startAttempts(
       workspaceId: row.workspace_id,
       channelId: row.channel_id,
       conversationId: row.conversation_id,
+      author: row.author,
+      part: row.part,
       phoneNumberId: row.phone_number_id,
       accessTokenCiphertext: row.access_token_ciphertext,
       replyTo: { kind: row.reply_to_kind, value: row.reply_to_value },

@@ -1,10 +1,27 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { takeFromBudget } from './pace.ts';
+import { limitOf, takeFromBudget } from './pace.ts';
+
+const perSecond = (messages: number) => limitOf({ messagesPerSecond: messages, isUnsigned: false });
+
+describe('limitOf', () => {
+  it('is thirty a minute without an App Secret, whatever Meta allows', () => {
+    const limit = limitOf({ messagesPerSecond: 80, isUnsigned: true });
+    let freeAt: number | null = null;
+    let sent = 0;
+    for (let now = 0; now < 60_000; now += 100) {
+      const taken = takeFromBudget({ limit, freeAt }, 100, now);
+      freeAt = taken.freeAt;
+      sent += taken.granted;
+    }
+    expect(sent).toBeLessThanOrEqual(30);
+    expect(sent).toBeGreaterThan(25);
+  });
+});
 
 describe('takeFromBudget', () => {
   it('lets a quiet number send at once', () => {
-    expect(takeFromBudget({ messagesPerSecond: 80, freeAt: null }, 3, 1_000).granted).toBe(3);
+    expect(takeFromBudget({ limit: perSecond(80), freeAt: null }, 3, 1_000).granted).toBe(3);
   });
 
   it('never lets more out in a second than the limit, and uses most of it', () => {
@@ -18,7 +35,7 @@ describe('takeFromBudget', () => {
           let now = 0;
           for (const gap of gaps) {
             now += gap;
-            const taken = takeFromBudget({ messagesPerSecond: limit, freeAt }, 100, now);
+            const taken = takeFromBudget({ limit: perSecond(limit), freeAt }, 100, now);
             freeAt = taken.freeAt;
             sentAt.push(...Array.from({ length: taken.granted }, () => now));
           }
@@ -32,7 +49,7 @@ describe('takeFromBudget', () => {
     let freeAt: number | null = null;
     let sent = 0;
     for (let now = 0; now < 10_000; now += 5) {
-      const taken = takeFromBudget({ messagesPerSecond: 80, freeAt }, 100, now);
+      const taken = takeFromBudget({ limit: perSecond(80), freeAt }, 100, now);
       freeAt = taken.freeAt;
       sent += taken.granted;
     }

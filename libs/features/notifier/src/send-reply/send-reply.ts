@@ -18,7 +18,7 @@ const STORE_RETRY_MS = 1_000;
 /** A claimed send and when its claim began. */
 export interface SendJob {
   readonly send: ClaimedSend;
-  /** Monotonic milliseconds. */
+  /** By `performance.now()`. */
   readonly claimedAt: number;
 }
 
@@ -35,6 +35,7 @@ export class SendReply {
   readonly #graph: GraphClient;
   readonly #secrets: SecretBox;
   readonly #logger: Logger;
+  readonly #onHumanReply: (conversationId: string) => void;
   readonly #now: () => number;
 
   constructor(parts: {
@@ -42,7 +43,9 @@ export class SendReply {
     readonly graph: GraphClient;
     readonly secrets: SecretBox;
     readonly logger: Logger;
-    /** Monotonic milliseconds: a process that was halted must notice that time went by. */
+    /** Hears of each reply of a human, once Graph has taken its first part. Must not throw. */
+    readonly onHumanReply?: (conversationId: string) => void;
+    /** By `performance.now()`: a process that was halted must notice that time went by. */
     readonly now?: () => number;
   }) {
     this.#database = parts.database;
@@ -50,6 +53,7 @@ export class SendReply {
     this.#graph = parts.graph;
     this.#secrets = parts.secrets;
     this.#logger = parts.logger;
+    this.#onHumanReply = parts.onHumanReply ?? (() => undefined);
     this.#now = parts.now ?? (() => performance.now());
   }
 
@@ -74,8 +78,8 @@ export class SendReply {
    * @returns whether the send is over, and whether sends behind it may go now
    */
   async execute({ send, claimedAt }: SendJob): Promise<SendEnd> {
-    const startWithinMs = CALL_START_LIMIT_MS - (this.#now() - claimedAt);
-    if (startWithinMs <= 0) {
+    const startBy = claimedAt + CALL_START_LIMIT_MS;
+    if (this.#now() >= startBy) {
       this.#logger.warn({ sendId: send.id }, 'A claimed send was not called in time; it is given back');
       return endOf(await this.#store(() => storeNotCalled(this.#database, send, 'claim_too_old')));
     }
@@ -84,7 +88,7 @@ export class SendReply {
       this.#logger.warn({ sendId: send.id }, 'The contact has no address that WhatsApp can send to');
       return endOf(await this.#store(() => storeUnaddressed(this.#database, send)));
     }
-    const outcome = await this.#call(send, address, startWithinMs);
+    const outcome = await this.#call(send, address, startBy);
     const changes = await this.#store(() => this.#outcomes.store({ send, outcome }));
     this.#logger.info(
       {
@@ -95,10 +99,13 @@ export class SendReply {
       },
       'Graph called',
     );
+    if (outcome.outcome === 'accepted' && send.author === 'human' && send.part === 1) {
+      this.#onHumanReply(send.conversationId);
+    }
     return endOf(changes);
   }
 
-  async #call(send: ClaimedSend, address: RecipientAddress, startWithinMs: number): Promise<SendOutcome> {
+  async #call(send: ClaimedSend, address: RecipientAddress, startBy: number): Promise<SendOutcome> {
     let accessToken: string;
     try {
       accessToken = this.#secrets.open(send.accessTokenCiphertext, {
@@ -114,7 +121,7 @@ export class SendReply {
     return this.#graph.sendText({
       phoneNumberId: send.phoneNumberId,
       accessToken,
-      startWithinMs,
+      startBy,
       ...address,
       text: send.body,
       ...(send.quoteMessageId === null ? {} : { quoteMessageId: send.quoteMessageId }),

@@ -109,7 +109,8 @@ async function holdChannels(sql: Sql, results: readonly CallResult[]): Promise<C
     const { send, outcome } = result;
     if (outcome.outcome !== 'refused' || outcome.failure.retry !== 'after_reconnect') continue;
     const held = await sql.query(
-      `UPDATE channels SET send_hold_code = $2, state = 'broken' WHERE id = $1 AND access_token_ciphertext = $3 RETURNING id`,
+      `UPDATE channels SET send_hold_code = $2, state = 'broken', state_reasons = ARRAY[$2::text]
+       WHERE id = $1 AND access_token_ciphertext = $3 RETURNING id`,
       [send.channelId, outcome.failure.reason, send.accessTokenCiphertext],
     );
     if (held.length === 0) renewed.push(result);

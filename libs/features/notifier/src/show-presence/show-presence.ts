@@ -1,4 +1,4 @@
-import { TURN_PATIENCE_MS } from '@answerline/conversation-rules';
+import { CALL_START_LIMIT_MS, TURN_PATIENCE_MS } from '@answerline/conversation-rules';
 import { type Logger } from '@answerline/logging';
 import { type Database } from '@answerline/persistence';
 import { type SecretBox } from '@answerline/secrets';
@@ -39,6 +39,7 @@ export class ShowPresence {
 
   /** @param messageIds our ids of messages that were just received */
   async execute(messageIds: readonly string[]): Promise<void> {
+    const askedAt = performance.now();
     const rows = await this.#database.query<PresenceRow>(
       {
         name: 'presence',
@@ -63,11 +64,39 @@ export class ShowPresence {
       [messageIds, TURN_PATIENCE_MS, TICKS_MAX_AGE_DAYS],
     );
     await Promise.all(
-      rows.filter((row) => !OWN_MESSAGE_ID.test(row.provider_message_id)).map((row) => this.#show(row)),
+      rows
+        .filter((row) => !OWN_MESSAGE_ID.test(row.provider_message_id))
+        .map((row) => this.#show(row, askedAt + CALL_START_LIMIT_MS)),
     );
   }
 
-  async #show(row: PresenceRow): Promise<void> {
+  /** Ticks for all that a contact has written: a human has read it, and answers. Never rejects. */
+  async showRead(conversationId: string): Promise<void> {
+    const askedAt = performance.now();
+    try {
+      const [row] = await this.#database.query<PresenceRow>(
+        {
+          name: 'presence-of-human',
+          text: `SELECT m.conversation_id, m.workspace_id, m.channel_id, m.provider_message_id, ch.phone_number_id,
+                        ch.access_token_ciphertext, false AS is_typing
+                 FROM messages m JOIN channels ch ON ch.id = m.channel_id
+                 WHERE m.conversation_id = $1 AND m.direction = 'inbound' AND m.author = 'contact'
+                   AND m.type NOT IN ('reaction', 'edit', 'revoke') AND m.provider_message_id !~ $3
+                   AND ch.answers AND ch.send_hold_code IS NULL AND ch.access_token_ciphertext IS NOT NULL
+                   AND m.sent_at > now() - $2::float8 * interval '1 day'
+                 ORDER BY m.sent_at DESC, m.place DESC, m.id DESC LIMIT 1`,
+        },
+        [conversationId, TICKS_MAX_AGE_DAYS, OWN_MESSAGE_ID.source],
+      );
+      if (row) await this.#show(row, askedAt + CALL_START_LIMIT_MS);
+    } catch (error) {
+      this.#logger.warn({ err: error, conversationId }, 'Ticks not shown');
+    }
+  }
+
+  /** @param startBy as with sends: till then holds what was read of the channel, also for a process that was halted */
+  async #show(row: PresenceRow, startBy: number): Promise<void> {
+    if (performance.now() >= startBy) return;
     try {
       const accessToken = this.#secrets.open(row.access_token_ciphertext, {
         table: 'channels',
@@ -78,6 +107,7 @@ export class ShowPresence {
       const outcome = await this.#graph.markRead({
         phoneNumberId: row.phone_number_id,
         accessToken,
+        startBy,
         messageId: row.provider_message_id,
         typing: row.is_typing,
       });

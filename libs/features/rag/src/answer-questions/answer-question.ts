@@ -1,11 +1,13 @@
 import { type EarlierMessage } from '@answerline/language-model';
-import { newId, type Database } from '@answerline/persistence';
+import { countTokens, newId, type Database } from '@answerline/persistence';
 import { languageOfTexts } from '../answer-turn/decide-turn.ts';
 import { fixedText } from '../answer-turn/texts.ts';
 import { ANSWER_WITHIN_MS, type MakeAnswer } from '../make-answer/make-answer.ts';
 import { type Receipt } from '../make-answer/receipt.ts';
+import { Spending } from '../make-answer/spending.ts';
 import { QuestionSlots } from './question-slots.ts';
 import { readChatbot } from './read-chatbot.ts';
+import { requireTokens } from './require-tokens.ts';
 
 /** A question that somebody asks a chatbot outside of any conversation. */
 export interface DirectQuestion {
@@ -52,8 +54,8 @@ export class AnswerQuestion {
 
   /**
    * The answer with its receipt stored, an abstention, or after 25 s the honest fallback. `onText` hears it while it is written, and
-   * at once as a whole when nothing wrote it piece by piece. Throws `chatbot_not_found`, Transient `too_many_questions`, what Postgres
-   * throws, and the signal's reason.
+   * at once as a whole when nothing wrote it piece by piece. Throws `chatbot_not_found`, Transient `too_many_questions` and
+   * `tokens_used_up`, what Postgres throws, and the signal's reason.
    */
   execute(asked: DirectQuestion, signal: AbortSignal, onText: (piece: string) => void): Promise<DirectAnswer> {
     return this.#slots.use(asked.workspaceId, () => this.#answer(asked, signal, onText));
@@ -62,6 +64,7 @@ export class AnswerQuestion {
   async #answer(asked: DirectQuestion, signal: AbortSignal, onText: (piece: string) => void): Promise<DirectAnswer> {
     const { workspaceId, chatbotId, question, history } = asked;
     const chatbot = await readChatbot(this.#database, workspaceId, chatbotId);
+    await requireTokens(this.#database, workspaceId);
     const said = history.filter(({ author }) => author === 'contact').map(({ text }) => text);
     const language = languageOfTexts([...said, question], chatbot.language);
     let wasHeard = false;
@@ -69,7 +72,8 @@ export class AnswerQuestion {
       wasHeard = true;
       onText(piece);
     };
-    const made = await this.#makeAnswer.execute(
+    const spending = new Spending();
+    const asking = this.#makeAnswer.execute(
       {
         workspaceId,
         chatbotId,
@@ -79,12 +83,18 @@ export class AnswerQuestion {
         showSources: chatbot.showSources,
         readHistory: async () => history,
         onText: hear,
+        onSpent: spending.add,
       },
       signal,
       this.#withinMs,
     );
+    const made = await asking.finally(async () => {
+      const { total } = spending;
+      if (total) await this.#database.query(...countTokens({ workspaceId, conversationId: null }, total));
+    });
     const answer = made?.answer;
-    const kind = answer?.kind ?? 'fallback';
+    // Who asks here is offered no human; the model was not told of one either.
+    const kind = answer?.kind === 'handoff' ? 'abstain' : (answer?.kind ?? 'fallback');
     const text =
       answer?.kind === 'answer'
         ? answer.text

@@ -23,6 +23,7 @@ import {
   createTestDatabase,
   eventually,
   freePort,
+  rowsOfWorkspace,
   seedChannel,
   tempDir,
   type SeededChannel,
@@ -427,14 +428,35 @@ describe('a call that is refused', () => {
     ]);
   });
 
-  it("for a chatbot that is not there, or another workspace's, is NOT_FOUND", async () => {
-    for (const chatbotId of [theirs.chatbotId, randomUUID()]) {
-      const request = { workspaceId: mine.workspaceId, chatbotId, text: HOURS, question: HOURS };
-      const refusal = { code: 'NOT_FOUND', reason: 'chatbot_not_found' };
-      expect(await failureOf(rag.raw.search(request))).toMatchObject(refusal);
-      expect(await failureOf(eventsOf(rag.raw.ask(request)))).toMatchObject(refusal);
+  it("for a chatbot that is not there, or another workspace's, is NOT_FOUND, and leaves nothing behind", async () => {
+    const calls: Record<string, (request: object) => Promise<unknown>> = {
+      search: (request) => rag.raw.search({ ...request, text: HOURS }),
+      ask: (request) => eventsOf(rag.raw.ask({ ...request, question: HOURS })),
+    };
+    // Whoever adds a method tries it here.
+    expect(Object.keys(ragPackageDefinition['answerline.rag.v1.RagService']).toSorted()).toEqual(
+      Object.keys(calls).toSorted(),
+    );
+    for (const call of Object.values(calls)) await call(at(theirs));
+    expect(rag.answerer.requests).toHaveLength(1);
+    const stored = () => Promise.all([mine, theirs].map(({ workspaceId }) => rowsOfWorkspace(database, workspaceId)));
+    const before = await stored();
+    expect(before.map(({ chatbots, passages }) => [chatbots?.length, (passages?.length ?? 0) > 0])).toEqual([
+      [1, true],
+      [1, true],
+    ]);
+    for (const request of [
+      { workspaceId: mine.workspaceId, chatbotId: theirs.chatbotId },
+      { workspaceId: theirs.workspaceId, chatbotId: mine.chatbotId },
+      { workspaceId: mine.workspaceId, chatbotId: randomUUID() },
+      { workspaceId: randomUUID(), chatbotId: theirs.chatbotId },
+    ]) {
+      for (const call of Object.values(calls)) {
+        expect(await failureOf(call(request))).toMatchObject({ code: 'NOT_FOUND', reason: 'chatbot_not_found' });
+      }
     }
-    expect(rag.answerer.requests).toEqual([]);
+    expect(rag.answerer.requests).toHaveLength(1);
+    expect(await stored()).toEqual(before);
   });
 
   it('for its size is RESOURCE_EXHAUSTED', async () => {

@@ -300,7 +300,7 @@ describe('a turn', () => {
       await answer();
       expect([await outcome(), await kinds()]).toEqual(['media_notice', expected]);
     }
-    await change(`UPDATE replies SET created_at = created_at - interval '61 minutes' WHERE workspace_id = $1`);
+    await change(`UPDATE contact_notices SET told_at = told_at - interval '61 minutes' WHERE workspace_id = $1`);
     await ask({ type: 'audio' });
     await answer();
     expect([await kinds(), await used()]).toEqual([['media_notice', 'media_notice'], 0]);
@@ -435,8 +435,8 @@ describe('the quota', () => {
       expect([await outcome(), await kinds()]).toEqual(['over_quota', ['over_quota']]);
     }
     await change(
-      `UPDATE replies SET created_at = date_trunc('day', now() AT TIME ZONE 'Pacific/Kiritimati')
-                                         AT TIME ZONE 'Pacific/Kiritimati' - interval '1 s' WHERE workspace_id = $1`,
+      `UPDATE contact_notices SET told_at = date_trunc('day', now() AT TIME ZONE 'Pacific/Kiritimati')
+                                              AT TIME ZONE 'Pacific/Kiritimati' - interval '1 s' WHERE workspace_id = $1`,
     );
     await ask('a new day');
     await answer({ answerer });

@@ -1,10 +1,11 @@
 import { TURN_LEASE_RENEWAL_MS } from '@answerline/conversation-rules';
 import { toAppError } from '@answerline/errors';
 import { type Logger } from '@answerline/logging';
-import { type Database } from '@answerline/persistence';
+import { countTokens, type Database } from '@answerline/persistence';
 import { startLease } from '@answerline/work-queue';
 import { ANSWER_WITHIN_MS, type MakeAnswer } from '../make-answer/make-answer.ts';
 import { type Receipt } from '../make-answer/receipt.ts';
+import { Spending } from '../make-answer/spending.ts';
 import { claimTurns, giveBack, renewLease, stepBack, type Standing } from './claim-turns.ts';
 import { commitTurn } from './commit-turn.ts';
 import { decideWithoutAnswer, languageOf, questionOf, resultOf, type TurnResult } from './decide-turn.ts';
@@ -14,8 +15,8 @@ import { readTurns, type Turn } from './read-turn.ts';
 /** Postgres was away when the turn was to be stored; the lease would lapse later than this. */
 const GIVE_BACK_FOR_MS = 2_000;
 
-/** What became of a claimed turn. */
-export type TurnEnd = 'committed' | 'stopped' | 'stepped_back' | 'given_back';
+/** What became of a claimed turn. `handed_off`: committed, and a human is to be told. */
+export type TurnEnd = 'committed' | 'handed_off' | 'stopped' | 'stepped_back' | 'given_back';
 
 /** Answers claimed turns. Each ends in one stored outcome, or is given back. */
 export class AnswerTurn {
@@ -25,6 +26,8 @@ export class AnswerTurn {
   readonly #now: () => number;
   readonly #renewEveryMs: number;
   readonly #answerWithinMs: number;
+  /** Claimed turns that are not over, by workspace. */
+  readonly #held = new Map<string, number>();
 
   constructor(parts: {
     readonly database: Database;
@@ -49,10 +52,12 @@ export class AnswerTurn {
     return this.#makeAnswer.answerer.usesModel;
   }
 
-  /** Takes up to `limit` due turns, so that nobody else does. */
+  /** Takes up to `limit` due turns, so that nobody else does. Each that is returned has to be executed. */
   async claim(limit: number): Promise<Turn[]> {
-    const claims = await claimTurns(this.#database, limit);
-    return claims.length === 0 ? [] : readTurns(this.#database, claims);
+    const claims = await claimTurns(this.#database, limit, this.#held);
+    const turns = claims.length === 0 ? [] : await readTurns(this.#database, claims);
+    for (const { workspaceId } of turns) this.#hold(workspaceId, 1);
+    return turns;
   }
 
   /**
@@ -60,16 +65,20 @@ export class AnswerTurn {
    */
   async execute(claimed: Turn, signal: AbortSignal): Promise<TurnEnd> {
     const endsAt = this.#now() + this.#answerWithinMs;
+    const spending = new Spending();
+    let isCounted = false;
     try {
       for (let turn: Turn | undefined = claimed; turn; [turn] = await readTurns(this.#database, [turn])) {
-        const { standing, result, receipt } = await this.#decide(turn, signal, endsAt);
+        const { standing, result, receipt } = await this.#decide(turn, signal, endsAt, spending);
         if (standing === 'stop') return 'stopped';
-        const verdict = standing === 'again' ? standing : await commitTurn(this.#database, turn, result, receipt);
+        const verdict =
+          standing === 'again' ? standing : await commitTurn(this.#database, turn, result, receipt, spending.total);
+        isCounted = verdict === 'committed';
         this.#logger.info(
           { conversationId: turn.conversationId, first: turn.first, last: turn.read, outcome: result.outcome, verdict },
           'Turn decided',
         );
-        if (verdict === 'committed') return 'committed';
+        if (verdict === 'committed') return result.outcome === 'handed_off' ? 'handed_off' : 'committed';
         if (verdict === 'stop') return 'stopped';
         if (await stepBack(this.#database, turn)) return 'stepped_back';
       }
@@ -81,13 +90,31 @@ export class AnswerTurn {
         return 'given_back';
       }
       throw error;
+    } finally {
+      this.#hold(claimed.workspaceId, -1);
+      if (!isCounted) await this.#countWasted(claimed, spending);
     }
+  }
+
+  #hold(workspaceId: string, change: 1 | -1): void {
+    const held = (this.#held.get(workspaceId) ?? 0) + change;
+    if (held > 0) this.#held.set(workspaceId, held);
+    else this.#held.delete(workspaceId);
+  }
+
+  /** What was spent on an answer that was thrown away counts all the same. */
+  async #countWasted(turn: Turn, { total }: Spending): Promise<void> {
+    if (total === null) return;
+    await this.#database
+      .query(...countTokens(turn, total))
+      .catch((error: unknown) => this.#logger.warn({ err: error, ...total }, 'Tokens could not be counted'));
   }
 
   async #decide(
     turn: Turn,
     signal: AbortSignal,
     endsAt: number,
+    spending: Spending,
   ): Promise<{ standing: Standing; result: TurnResult; receipt: Receipt | null }> {
     const early = decideWithoutAnswer(turn);
     if (early) return { standing: 'keep', result: early, receipt: null };
@@ -107,7 +134,12 @@ export class AnswerTurn {
       },
     });
     try {
-      const { result, receipt } = await this.#answer(turn, AbortSignal.any([signal, superseded.signal]), endsAt);
+      const { result, receipt } = await this.#answer(
+        turn,
+        AbortSignal.any([signal, superseded.signal]),
+        endsAt,
+        spending,
+      );
       return { standing, result, receipt };
     } catch (error) {
       if (superseded.signal.aborted) return { standing, result: resultOf(turn, 'fallback'), receipt: null };
@@ -122,6 +154,7 @@ export class AnswerTurn {
     turn: Turn,
     signal: AbortSignal,
     endsAt: number,
+    spending: Spending,
   ): Promise<{ result: TurnResult; receipt: Receipt | null }> {
     const made = await this.#makeAnswer.execute(
       {
@@ -131,15 +164,22 @@ export class AnswerTurn {
         language: languageOf(turn),
         instructions: turn.instructions,
         showSources: turn.showSources,
+        mayHandOff: turn.hasHandoff && turn.handoffByModel,
         readHistory: () => readHistory(this.#database, turn),
+        onSpent: spending.add,
       },
       signal,
       endsAt - this.#now(),
     );
     if (made === undefined) return { result: resultOf(turn, 'fallback'), receipt: null };
     const { answer, receipt } = made;
-    return answer.kind === 'answer'
-      ? { result: { outcome: 'replied', reply: { kind: 'answer', author: 'ai', text: answer.text } }, receipt }
-      : { result: resultOf(turn, 'abstained'), receipt };
+    switch (answer.kind) {
+      case 'answer':
+        return { result: { outcome: 'replied', reply: { kind: 'answer', author: 'ai', text: answer.text } }, receipt };
+      case 'handoff':
+        return { result: resultOf(turn, 'handed_off'), receipt };
+      case 'abstain':
+        return { result: resultOf(turn, 'abstained'), receipt };
+    }
   }
 }

@@ -24,10 +24,11 @@ export function workOnTurns(
     name: 'turns',
     claim: (limit) => answerTurn.claim(limit),
     run: async (turn, signal) => {
-      if ((await answerTurn.execute(turn, signal)) === 'committed') {
-        bus.ring('send');
-        bus.ring('outbox');
-      }
+      const end = await answerTurn.execute(turn, signal);
+      if (end !== 'committed' && end !== 'handed_off') return;
+      bus.ring('send');
+      bus.ring('outbox');
+      if (end === 'handed_off') bus.ring('mail');
     },
     concurrency: answerTurn.usesModel ? CONCURRENCY.withModel : CONCURRENCY.withoutModel,
     logger,

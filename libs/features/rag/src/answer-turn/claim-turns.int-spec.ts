@@ -12,7 +12,7 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { claimTurns, giveBack, renewLease } from './claim-turns.ts';
 import { commitTurn } from './commit-turn.ts';
-import { readTurns, type Turn } from './read-turn.ts';
+import { readTurns, type Turn, type TurnClaim } from './read-turn.ts';
 
 let testDatabase: TestDatabase;
 let database: Database;
@@ -36,6 +36,16 @@ async function seedDue(...texts: string[]): Promise<SeededConversation> {
   await seedMessages(database, conversation, texts.length > 0 ? texts : ['hello']);
   return conversation;
 }
+/** Conversations that were answered and wait for nothing, as most do. */
+const seedAnswered = (where: SeededChannel) =>
+  database.query(
+    `WITH people AS (
+       INSERT INTO contacts (id, workspace_id) SELECT gen_random_uuid(), $1 FROM generate_series(1, 8000) RETURNING id
+     )
+     INSERT INTO conversations (id, workspace_id, channel_id, contact_id, inbound_seq, answered_seq)
+     SELECT gen_random_uuid(), $1, $2, id, 1, 1 FROM people`,
+    [where.workspaceId, where.channelId],
+  );
 async function claimOne(): Promise<Turn> {
   const [turn] = await readTurns(database, await claimTurns(database, 1));
   if (!turn) throw new Error('Nothing is due.');
@@ -135,6 +145,112 @@ describe('claiming turns', () => {
   });
 });
 
+describe('workspaces that share a process', () => {
+  /** Conversations that are due, the first of them `agoS` seconds ago and the others after it. */
+  async function seedWaiting(where: SeededChannel, count: number, agoS: number): Promise<void> {
+    await database.query(
+      `WITH people AS (
+         INSERT INTO contacts (id, workspace_id) SELECT gen_random_uuid(), $1 FROM generate_series(1, $3::int) RETURNING id
+       )
+       INSERT INTO conversations (id, workspace_id, channel_id, contact_id, inbound_seq, due_at, first_unanswered_at, window_until)
+       SELECT gen_random_uuid(), $1, $2, id, 1, now() - $4 * interval '1 s' + row_number() OVER () * interval '1 ms', now(),
+              now() + interval '24 hours' FROM people`,
+      [where.workspaceId, where.channelId, count, agoS],
+    );
+  }
+  const counted = (claims: readonly TurnClaim[]): Map<string, number> =>
+    new Map([...Map.groupBy(claims, ({ workspaceId }) => workspaceId)].map(([id, all]) => [id, all.length]));
+  const shares = (claims: readonly TurnClaim[], ...workspaces: SeededChannel[]): number[] =>
+    workspaces.map(({ workspaceId }) => counted(claims).get(workspaceId) ?? 0);
+  /** What was claimed is answered. */
+  const finish = (claims: readonly TurnClaim[]) =>
+    database.query('UPDATE conversations SET due_at = NULL, lease_until = NULL, answered_seq = 1 WHERE id = ANY($1)', [
+      claims.map(({ conversationId }) => conversationId),
+    ]);
+
+  let busy: SeededChannel;
+  let calm: SeededChannel;
+  beforeEach(async () => {
+    busy = channel;
+    calm = await seedChannel(database);
+  });
+
+  it('one with five hundred due turns leaves half of the places to another that is due later', async () => {
+    await seedWaiting(busy, 500, 60);
+    await seedWaiting(calm, 3, 1);
+    const claims = await claimTurns(database, 8);
+    expect(shares(claims, busy, calm)).toEqual([5, 3]);
+    expect(new Set(claims.map(({ conversationId }) => conversationId)).size).toBe(8);
+  });
+
+  it('one that is alone gets all places, and the others theirs as soon as one is free', async () => {
+    await seedWaiting(busy, 500, 60);
+    const alone = await claimTurns(database, 8);
+    expect(shares(alone, busy)).toEqual([8]);
+    await seedWaiting(calm, 3, 1);
+    const [ended, ...held] = alone;
+    await finish(ended ? [ended] : []);
+    expect(shares(await claimTurns(database, 1, counted(held)), busy, calm)).toEqual([0, 1]);
+  });
+
+  it('one that holds half is passed over while another has one due, and gets what that one leaves', async () => {
+    await seedWaiting(busy, 20, 60);
+    await seedWaiting(calm, 1, 1);
+    const claims = await claimTurns(database, 4, new Map([[busy.workspaceId, 4]]));
+    expect(shares(claims, busy, calm)).toEqual([3, 1]);
+    expect(shares(await claimTurns(database, 1, new Map([[busy.workspaceId, 7]])), busy, calm)).toEqual([1, 0]);
+  });
+
+  it('a process with one place serves them in turn of what is due', async () => {
+    await seedWaiting(busy, 2, 60);
+    expect(shares(await claimTurns(database, 1), busy)).toEqual([1]);
+  });
+
+  it('the customers of one wait no round longer because five hundred of another wait before them', async () => {
+    await seedWaiting(busy, 500, 3_600);
+    const waited: number[] = [];
+    let answeredOfBusy = 0;
+    // All places end together: for those who come the worst there is.
+    for (let round = 0; round < 20; round += 1) {
+      await seedWaiting(calm, 2, 1);
+      const claims = await claimTurns(database, 8);
+      const [ofBusy = 0, ofCalm = 0] = shares(claims, busy, calm);
+      waited.push(2 - ofCalm);
+      answeredOfBusy += ofBusy;
+      await finish(claims);
+    }
+    expect(waited).toEqual(waited.map(() => 0));
+    expect(answeredOfBusy).toBe(20 * 6);
+  });
+
+  it('looks for the others along the index of what is due', async () => {
+    await seedWaiting(busy, 500, 60);
+    await seedWaiting(calm, 1, 1);
+    await seedAnswered(busy);
+    await database.query('ANALYZE conversations');
+    let asked: { statement: Statement; values: readonly unknown[] } | undefined;
+    await claimTurns(
+      {
+        query: async (given, values = []) => {
+          asked = { statement: typeof given === 'string' ? { text: given } : given, values };
+          return [];
+        },
+      },
+      4,
+      new Map([[busy.workspaceId, 4]]),
+    );
+    const [row] = await database.query<{ 'QUERY PLAN': { Plan: PlanNode }[] }>(
+      `EXPLAIN (ANALYZE, FORMAT JSON) ${asked?.statement.text ?? ''}`,
+      asked?.values,
+    );
+    const nodes = row?.['QUERY PLAN'].flatMap(({ Plan }) => nodesOf(Plan)) ?? [];
+    const scans = nodes.filter((node) => node['Relation Name'] === 'conversations' && /Scan/.test(node['Node Type']));
+    expect(scans.map((node) => node['Node Type'])).not.toContain('Seq Scan');
+    expect(scans.map((node) => node['Index Name'])).toContain('conversations_due_idx');
+    expect(scans.map((node) => node['Index Name'])).not.toContain('conversations_recent_idx');
+  });
+});
+
 describe('2,000 conversations wait while one is due', () => {
   it('the one is claimed at once, by the index of what is due', async () => {
     const due = await seedDue('now, please');
@@ -146,28 +262,22 @@ describe('2,000 conversations wait while one is due', () => {
        SELECT gen_random_uuid(), $1, $2, id, 1, now() + interval '6 s', now(), now() + interval '24 hours' FROM people`,
       [channel.workspaceId, channel.channelId],
     );
-    // Conversations that were answered and wait for nothing, as most do.
-    await database.query(
-      `WITH people AS (
-         INSERT INTO contacts (id, workspace_id) SELECT gen_random_uuid(), $1 FROM generate_series(1, 8000) RETURNING id
-       )
-       INSERT INTO conversations (id, workspace_id, channel_id, contact_id, inbound_seq, answered_seq)
-       SELECT gen_random_uuid(), $1, $2, id, 1, 1 FROM people`,
-      [channel.workspaceId, channel.channelId],
-    );
+    await seedAnswered(channel);
     await database.query('ANALYZE conversations');
 
     let statement: Statement | undefined;
+    let values: readonly unknown[] = [];
     const recorder: Sql = {
-      query: async (given) => {
+      query: async (given, parameters = []) => {
         statement = typeof given === 'string' ? { text: given } : given;
+        values = parameters;
         return [];
       },
     };
     await claimTurns(recorder, 8);
     const [row] = await database.query<{ 'QUERY PLAN': { Plan: PlanNode }[] }>(
       `EXPLAIN (ANALYZE, FORMAT JSON) ${statement?.text ?? ''}`,
-      [8],
+      values,
     );
     const nodes = row?.['QUERY PLAN'].flatMap(({ Plan }) => nodesOf(Plan)) ?? [];
     const scans = nodes.filter((node) => node['Relation Name'] === 'conversations' && /Scan/.test(node['Node Type']));

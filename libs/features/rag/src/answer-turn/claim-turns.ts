@@ -4,22 +4,65 @@ import { type Turn, type TurnClaim } from './read-turn.ts';
 
 const LEASE = `interval '${String(TURN_LEASE_MS)} milliseconds'`;
 
-/** Claims up to `limit` due conversations, longest due first; nobody else gets them while the lease lasts. */
-export async function claimTurns(sql: Sql, limit: number): Promise<TurnClaim[]> {
-  const rows = await sql.query<{ id: string; fence: number }>(
+/** Turns of each workspace that this process answers at the moment. */
+export type HeldTurns = ReadonlyMap<string, number>;
+
+/**
+ * Claims up to `limit` due conversations, longest due first; nobody else gets them while the lease lasts. A workspace that has half of
+ * this process's turns, with those that it is given here, has to wait as long as others have one due: its five hundred customers must
+ * not let another's one wait for all of theirs.
+ *
+ * @param limit the free ones of this process's turns
+ * @param held those that are not free
+ */
+export async function claimTurns(sql: Sql, limit: number, held: HeldTurns = new Map()): Promise<TurnClaim[]> {
+  const mine = new Map(held);
+  const half = Math.max(1, Math.ceil((limit + sum(mine.values())) / 2));
+  const claims: TurnClaim[] = [];
+  while (claims.length < limit) {
+    const left = limit - claims.length;
+    const full = [...mine].filter(([, count]) => count >= half).map(([workspaceId]) => workspaceId);
+    const most = Math.max(0, ...[...mine.values()].filter((count) => count < half));
+    // Not so many that one could get more than half.
+    const wanted = Math.min(left, half - most);
+    const claimed = await claimDue(sql, { wanted, full, left });
+    claims.push(...claimed);
+    for (const { workspaceId } of claimed) mine.set(workspaceId, (mine.get(workspaceId) ?? 0) + 1);
+    if (claimed.filter(({ workspaceId }) => !full.includes(workspaceId)).length < wanted) break;
+  }
+  return claims;
+}
+
+const isDue = 'due_at <= now() AND (lease_until IS NULL OR lease_until <= now())';
+
+/** First of the workspaces that are not full; when fewer than `wanted` of theirs are due, the full ones get what is left. */
+async function claimDue(
+  sql: Sql,
+  { wanted, full, left }: { readonly wanted: number; readonly full: readonly string[]; readonly left: number },
+): Promise<TurnClaim[]> {
+  const rows = await sql.query<{ id: string; workspace_id: string; fence: number }>(
     {
       name: 'claim-turns',
-      text: `UPDATE conversations AS c SET fence = c.fence + 1, claims = c.claims + 1, lease_until = clock_timestamp() + ${LEASE}
-             FROM (SELECT id FROM conversations
-                   WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
-                   ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) AS due
+      // IS TRUE: so that both look along the index of what is due, and not along that of the workspaces.
+      text: `WITH others AS (
+               SELECT id FROM conversations WHERE ${isDue} AND (workspace_id <> ALL($2::uuid[])) IS TRUE
+               ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+             ), rest AS (
+               SELECT id FROM conversations WHERE ${isDue} AND (workspace_id = ANY($2)) IS TRUE
+               ORDER BY due_at LIMIT (SELECT CASE WHEN count(*) < $1 THEN $3::int - count(*) ELSE 0 END FROM others)
+               FOR NO KEY UPDATE SKIP LOCKED
+             )
+             UPDATE conversations AS c SET fence = c.fence + 1, claims = c.claims + 1, lease_until = clock_timestamp() + ${LEASE}
+             FROM (SELECT id FROM others UNION ALL SELECT id FROM rest) AS due
              WHERE c.id = due.id
-             RETURNING c.id, c.fence`,
+             RETURNING c.id, c.workspace_id, c.fence`,
     },
-    [limit],
+    [wanted, full, left],
   );
-  return rows.map(({ id, fence }) => ({ conversationId: id, fence }));
+  return rows.map(({ id, workspace_id: workspaceId, fence }) => ({ conversationId: id, workspaceId, fence }));
 }
+
+const sum = (counts: Iterable<number>): number => [...counts].reduce((all, count) => all + count, 0);
 
 /** Whether what a worker works on can still be committed; see `renew` and `commit` of the rules. */
 export type Standing = 'keep' | 'again' | 'stop';

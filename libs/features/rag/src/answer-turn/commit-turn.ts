@@ -1,20 +1,25 @@
-import { eventSubject } from '@answerline/contracts';
-import { TURN_PATIENCE_MS } from '@answerline/conversation-rules';
+import { reachedPercent } from '@answerline/contracts';
+import { HUMAN_HOLD_MS, TURN_PATIENCE_MS } from '@answerline/conversation-rules';
 import {
+  addMail,
   addToOutbox,
+  toOutboxEvent,
   changeOwnership,
+  countTokens,
   newId,
+  timestamp,
+  warnOfQuota,
   type Database,
   type Sql,
+  type TokenSpend,
   type Transaction,
 } from '@answerline/persistence';
 import { splitForWhatsApp, toWhatsAppText } from '@answerline/whatsapp';
 import { type Receipt } from '../make-answer/receipt.ts';
 import { isCounted, resultOf, type PlannedReply, type TurnResult } from './decide-turn.ts';
+import { notToldSince } from './notices.ts';
 import { type Turn } from './read-turn.ts';
 
-/** A human has this long to answer before the AI takes part again. */
-const HANDOFF_MUTE_MS = 24 * 60 * 60 * 1000;
 /** Ids that we made ourselves for messages that came without one cannot be quoted. */
 const OWN_MESSAGE_ID = /^[0-9a-f]{64}$/;
 
@@ -26,30 +31,59 @@ export type CommitVerdict = 'committed' | 'again' | 'stop';
 
 /**
  * Stores what a turn came to, all or nothing: the compare-and-set on the conversation, the turn and its outcome, the reply
- * with its sends and receipt, and the debit. When the quota was used up meanwhile the over-quota text takes the answer's place.
+ * with its sends and receipt, the debit with the warnings it gives rise to, and the tokens. When the quota was used up meanwhile the
+ * over-quota text takes the answer's place; when the contact was told meanwhile, on another number, nothing is said.
+ *
+ * @param spent what was spent on the turn by this worker, null for nothing
  */
 export async function commitTurn(
   database: Database,
   turn: Turn,
   result: TurnResult,
   receipt: Receipt | null,
+  spent: TokenSpend | null = null,
 ): Promise<CommitVerdict> {
-  const parts = partsOf(result.reply);
+  const reserved = partsOf(result.reply).length;
   return database.transaction(async (sql) => {
-    const position = await compareAndSet(sql, turn, { speaks: result.reply?.author ?? null, parts: parts.length });
+    const position = await compareAndSet(sql, turn, { speaks: result.reply?.author ?? null, parts: reserved });
     if (position === null) return standing(sql, turn);
     const turnId = newId();
     const epoch = result.outcome === 'handed_off' ? await handOff(sql, turn, turnId) : turn.epoch;
     const place = { turn, turnId, epoch, position };
-    if (!(await insertTurn(sql, place, { ...result, parts, receipt, isDebited: isCounted(result.reply) }))) {
-      const refused = resultOf(turn, 'over_quota');
-      const refusal = partsOf(refused.reply);
-      await insertTurn(sql, place, { ...refused, parts: refusal, receipt: null, isDebited: false });
-      const taken = position + refusal.length - 1;
-      await sql.query('UPDATE conversations SET send_seq = $2 WHERE id = $1', [turn.conversationId, taken]);
+    let stored = result;
+    let parts = partsOf(stored.reply);
+    let inserted = await insertTurn(sql, place, { ...stored, parts, receipt });
+    while (!inserted) {
+      stored = insteadOf(turn, stored);
+      parts = partsOf(stored.reply);
+      inserted = await insertTurn(sql, place, { ...stored, parts, receipt: null });
     }
+    if (parts.length !== reserved) {
+      sql.write('UPDATE conversations SET send_seq = $2 WHERE id = $1', [
+        turn.conversationId,
+        position + parts.length - 1,
+      ]);
+    }
+    warnOwner(sql, turn, inserted);
+    if (spent) sql.write(...countTokens(turn, spent));
     return 'committed';
   });
+}
+
+/** What takes the place of a result that was refused: there is no reply left to debit, or the contact was told already. */
+function insteadOf(turn: Turn, refused: TurnResult): TurnResult {
+  return isCounted(refused.reply) ? resultOf(turn, 'over_quota') : { outcome: refused.outcome, reply: null };
+}
+
+/** In the debit's transaction, so that no warning is lost, and nothing is said of a debit that was not stored. */
+function warnOwner(
+  sql: Transaction,
+  { workspaceId, usage: { month, limit } }: Turn,
+  { used, warned }: InsertedTurn,
+): void {
+  if (used === null || limit === null) return;
+  const percent = reachedPercent(used, limit);
+  if (percent > (warned ?? 0)) warnOfQuota(sql, { workspaceId, month, percent, limit });
 }
 
 /** What a reply is sent as, in WhatsApp's form. */
@@ -91,27 +125,25 @@ async function standing(sql: Sql, turn: Turn): Promise<CommitVerdict> {
   return rows.length > 0 ? 'again' : 'stop';
 }
 
-/** The take-over, in the same transaction: the confirmation is the last thing that is said under the new epoch. */
+/**
+ * The take-over, in the same transaction: the confirmation is the last thing that is said under the new epoch. The owner is
+ * told by event and by mail.
+ */
 async function handOff(sql: Transaction, turn: Turn, turnId: string): Promise<number> {
-  const mutedUntil = turn.now + HANDOFF_MUTE_MS;
+  const mutedUntil = turn.now + HUMAN_HOLD_MS;
   const change = await changeOwnership(sql, turn.conversationId, { type: 'take_over', mutedUntil });
-  const id = `handoff_requested:${turnId}`;
   const { workspaceId, channelId, conversationId, contactId } = turn;
   addToOutbox(sql, [
-    {
-      id,
+    toOutboxEvent('handoff_requested', {
+      rowId: turnId,
       workspaceId,
-      subject: eventSubject('handoff_requested', workspaceId, channelId, conversationId),
-      payload: {
-        id,
-        type: 'handoff_requested',
-        occurredAt: new Date(turn.now).toISOString(),
-        workspaceId,
-        correlationId: turnId,
-        data: { conversationId, channelId, contactId, mutedUntil: new Date(mutedUntil).toISOString() },
-      },
-    },
+      channelId,
+      conversationId,
+      occurredAt: turn.now,
+      data: { conversationId, channelId, contactId, mutedUntil: new Date(mutedUntil).toISOString() },
+    }),
   ]);
+  addMail(sql, { workspaceId, kind: 'handoff', about: { conversationId }, dedupeKey: `handoff:${turnId}` });
   return change?.epoch ?? turn.epoch;
 }
 
@@ -127,43 +159,56 @@ interface TurnPlace {
 interface TurnToInsert extends TurnResult {
   readonly parts: readonly string[];
   readonly receipt: Receipt | null;
-  /** Costs one reply of the month's quota. */
-  readonly isDebited: boolean;
+}
+
+/** The month after a debit; null where there was none. */
+interface InsertedTurn {
+  readonly used: number | null;
+  /** The share that the owner was warned of already. */
+  readonly warned: number | null;
 }
 
 /**
  * Debit, turn, reply, receipt and sends in one statement: all turns of a workspace wait for its usage row, which is locked
  * from here to the commit.
  *
- * @returns false when the quota has no reply left: nothing was stored
+ * @returns undefined when the quota has no reply left, or the contact need not be told: nothing was stored
  */
 async function insertTurn(
   sql: Sql,
   { turn, turnId, epoch, position }: TurnPlace,
-  { outcome, reply, parts, receipt, isDebited }: TurnToInsert,
-): Promise<boolean> {
+  { outcome, reply, parts, receipt }: TurnToInsert,
+): Promise<InsertedTurn | undefined> {
   const last = turn.messages.at(-1)?.providerMessageId;
   const quote = last === undefined || OWN_MESSAGE_ID.test(last) ? null : last;
-  const rows = await sql.query(
+  const [inserted] = await sql.query<{ used: number | null; warned: number | null }>(
     {
       name: 'insert-turn',
       text: `WITH debit AS (
                INSERT INTO usage AS u (workspace_id, month, used, "limit")
                SELECT $2::uuid, $3::text, 1, $4::int WHERE $5::uuid IS NOT NULL
-               ON CONFLICT (workspace_id, month) DO UPDATE SET used = u.used + 1, "limit" = excluded."limit"
+               ON CONFLICT (workspace_id, month) DO UPDATE
+                 SET used = u.used + 1, "limit" = excluded."limit",
+                     warned_percent = CASE WHEN u."limit" IS NOT DISTINCT FROM excluded."limit" THEN u.warned_percent ELSE 0 END
                  WHERE excluded."limit" IS NULL OR u.used < excluded."limit"
-               RETURNING used
+               RETURNING used, warned_percent
+             ), told AS (
+               INSERT INTO contact_notices AS n (contact_id, kind, workspace_id, conversation_id, told_at)
+               SELECT $31::uuid, $14::text, $2, $6::uuid, clock_timestamp() WHERE $32::float8 IS NOT NULL
+               ON CONFLICT (contact_id, kind) DO UPDATE SET told_at = excluded.told_at, conversation_id = excluded.conversation_id
+                 WHERE n.told_at < ${timestamp('$32')}
+               RETURNING 1
              ), turn AS (
                INSERT INTO turns (id, workspace_id, conversation_id, first_number, last_number, outcome, epoch)
-               SELECT $1::uuid, $2, $6::uuid, $7::int, $8::int, $9::text, $10::int
-               WHERE $5 IS NULL OR EXISTS (SELECT FROM debit)
+               SELECT $1::uuid, $2, $6, $7::int, $8::int, $9::text, $10::int
+               WHERE ($5 IS NULL OR EXISTS (SELECT FROM debit)) AND ($32 IS NULL OR EXISTS (SELECT FROM told))
                RETURNING id
              ), entry AS (
                INSERT INTO usage_entries (id, workspace_id, month, channel_id, turn_id, sign)
                SELECT $5, $2, $3, $11::uuid, turn.id, 1 FROM turn WHERE $5 IS NOT NULL
              ), reply AS (
                INSERT INTO replies (id, workspace_id, channel_id, conversation_id, turn_id, author, kind, text, quote_message_id)
-               SELECT $12::uuid, $2, $11, $6, turn.id, $13::text, $14::text, $15::text, $16::text FROM turn WHERE $12 IS NOT NULL
+               SELECT $12::uuid, $2, $11, $6, turn.id, $13::text, $14, $15::text, $16::text FROM turn WHERE $12 IS NOT NULL
                RETURNING id
              ), receipt AS (
                INSERT INTO receipts (id, workspace_id, turn_id, reply_id, question, rewritten_question, search_mode, passages, prompt_version,
@@ -178,14 +223,14 @@ async function insertTurn(
                       CASE WHEN part.number = 1 THEN $16 END, clock_timestamp()
                FROM reply CROSS JOIN unnest($25::uuid[], $26::text[]) WITH ORDINALITY AS part(id, body, number)
              )
-             SELECT id FROM turn`,
+             SELECT debit.used, debit.warned_percent AS warned FROM turn LEFT JOIN debit ON true`,
     },
     [
       turnId,
       turn.workspaceId,
       turn.usage.month,
       turn.usage.limit,
-      isDebited ? newId() : null,
+      isCounted(reply) ? newId() : null,
       turn.conversationId,
       turn.first,
       turn.read,
@@ -211,7 +256,9 @@ async function insertTurn(
       receipt?.promptVersion,
       receipt?.costMicros,
       receipt?.searchMode,
+      turn.contactId,
+      reply ? notToldSince(reply.kind, turn) : undefined,
     ],
   );
-  return rows.length > 0;
+  return inserted;
 }

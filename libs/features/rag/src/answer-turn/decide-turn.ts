@@ -1,7 +1,9 @@
 import { type ReplyKind } from '@answerline/contracts';
-import { decideBeforeModel, type TurnOutcome } from '@answerline/conversation-rules';
+import { asksFor, decideBeforeModel, type TurnOutcome } from '@answerline/conversation-rules';
 import { detectLanguage, type KnownLanguage } from '@answerline/language-model';
-import { asksForHuman, defaultHandoffPhrases } from './handoff-phrases.ts';
+import { sayWhenHumansAre } from './business-hours.ts';
+import { defaultHandoffPhrases } from './handoff-phrases.ts';
+import { isTold } from './notices.ts';
 import { fixedText, type FixedKind } from './texts.ts';
 import { type Turn } from './read-turn.ts';
 
@@ -18,10 +20,6 @@ export interface PlannedReply {
   readonly text: string;
 }
 
-/** A contact who sends ten pictures is told once that they cannot be read. */
-const MEDIA_NOTICE_EVERY_MS = 60 * 60 * 1000;
-/** A contact who is over the limit is told once. */
-const LIMITED_NOTICE_EVERY_MS = 60 * 60 * 1000;
 /** Texts shorter than this say little about their language. */
 const LANGUAGE_MIN_LENGTH = 12;
 
@@ -56,11 +54,12 @@ export function decideWithoutAnswer(turn: Turn): TurnResult | undefined {
     conversation: turn.state,
     standing: turn.messages.length,
     readable: question === '' ? 0 : 1,
-    asksForHuman: asksForHuman(question, turn.handoffPhrases ?? defaultHandoffPhrases),
+    asksForHuman: asksFor(question, turn.handoffPhrases ?? defaultHandoffPhrases),
     planHasHandoff: turn.hasHandoff,
-    quotaLeft: turn.usage.limit === null || turn.usage.used < turn.usage.limit,
-    contactLimited: false,
-    budgetLeft: true,
+    // A workspace whose tokens of the day are used up can answer nobody either; it is not for the contact to know which of the two.
+    quotaLeft: (turn.usage.limit === null || turn.usage.used < turn.usage.limit) && turn.tokensLeft.workspace,
+    contactLimited: turn.contactLimited,
+    budgetLeft: turn.tokensLeft.contact,
   });
   return outcome === undefined ? undefined : resultOf(turn, outcome);
 }
@@ -72,18 +71,24 @@ export function resultOf(turn: Turn, outcome: TurnOutcome): TurnResult {
     reply: { kind, author, text: fixedText(kind, languageOf(turn), turn.texts) },
   });
   const silent: TurnResult = { outcome, reply: null };
-  const toldSince = (kind: string, since: number): boolean => (turn.lastTold[kind] ?? 0) >= since;
+  const sayOnce = (kind: FixedKind): TurnResult => (isTold(kind, turn) ? silent : say(kind));
   switch (outcome) {
-    case 'handed_off':
-      return say('handoff_confirmation', 'system');
+    case 'handed_off': {
+      const text = fixedText('handoff_confirmation', languageOf(turn), turn.texts);
+      const hours = turn.businessHours && sayWhenHumansAre(turn.businessHours, turn.now, languageOf(turn));
+      return {
+        outcome,
+        reply: { kind: 'handoff_confirmation', author: 'system', text: hours ? `${text} ${hours}` : text },
+      };
+    }
     case 'plan_notice':
       return say('plan_notice', 'system');
     case 'media_notice':
-      return toldSince('media_notice', turn.now - MEDIA_NOTICE_EVERY_MS) ? silent : say('media_notice');
+      return sayOnce('media_notice');
     case 'over_quota':
-      return toldSince('over_quota', turn.dayStartedAt) ? silent : say('over_quota');
+      return sayOnce('over_quota');
     case 'limited':
-      return toldSince('limited', turn.now - LIMITED_NOTICE_EVERY_MS) ? silent : say('limited');
+      return sayOnce('limited');
     case 'abstained':
       return say('abstain');
     case 'fallback':

@@ -11,7 +11,8 @@ const MESSAGES_MAX = 200;
 
 /**
  * What was said before the turn, oldest first: its last {@link TURNS_MAX} turns, whoever replied. Revoked messages are left out, edited
- * ones are in their last form, and so are replies that nobody got. Only words and who said them: no name, no number.
+ * ones are in their last form, and so are replies that nobody got. With what colleagues noted when they handed back. Only words and who
+ * said them: no name, no number.
  */
 export async function readHistory(sql: Sql, turn: Pick<Turn, 'conversationId' | 'first'>): Promise<EarlierMessage[]> {
   const rows = await sql.query<EarlierMessage & Record<string, unknown>>(
@@ -24,7 +25,8 @@ export async function readHistory(sql: Sql, turn: Pick<Turn, 'conversationId' | 
                    FROM messages m
                    LEFT JOIN turns t ON t.conversation_id = m.conversation_id AND m.number BETWEEN t.first_number AND t.last_number
                    WHERE m.conversation_id = $1 AND (m.number IS NULL OR m.number < $2) AND m.revoked_at IS NULL
-                     AND m.text IS NOT NULL AND m.author IN ('contact', 'phone_app')
+                     AND m.text IS NOT NULL
+                     AND (m.author IN ('contact', 'phone_app', 'meta_agent') OR m.author = 'system' AND m.type = 'note')
                      AND m.sent_at > now() - $3::int * interval '1 hour'
                    UNION ALL
                    SELECT CASE r.author WHEN 'human' THEN 'human' ELSE 'ai' END, r.text, r.created_at, 1, r.created_at, 0, r.id

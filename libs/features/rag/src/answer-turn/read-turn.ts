@@ -1,10 +1,14 @@
-import { planLimits } from '@answerline/contracts';
+import { planLimits, type BusinessHours } from '@answerline/contracts';
 import { type ConversationState } from '@answerline/conversation-rules';
-import { ms, type Sql } from '@answerline/persistence';
+import { localCalendar, ms, type Sql } from '@answerline/persistence';
+
+/** AI replies that a contact gets in an hour. Nobody who asks for themselves needs more, and a machine that asks may not cost more. */
+export const CONTACT_REPLIES_PER_HOUR = 20;
 
 /** A claim on the due turn of a conversation. */
 export interface TurnClaim {
   readonly conversationId: string;
+  readonly workspaceId: string;
   readonly fence: number;
 }
 
@@ -39,10 +43,18 @@ export interface Turn {
   readonly texts: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly handoffPhrases: readonly string[] | null;
   readonly showSources: boolean;
+  /** The plan has it. */
   readonly hasHandoff: boolean;
+  /** The chatbot lets the model hand over. */
+  readonly handoffByModel: boolean;
+  readonly businessHours: BusinessHours | null;
   /** Of this month, in the workspace's time zone. */
   readonly usage: { readonly month: string; readonly used: number; readonly limit: number | null };
-  /** When this conversation was last told each kind of notice; ms. */
+  /** The contact has had {@link CONTACT_REPLIES_PER_HOUR} in the last hour, on all numbers of the workspace. */
+  readonly contactLimited: boolean;
+  /** Whether today's tokens of the plan are not used up: those of the workspace, and those of this contact. */
+  readonly tokensLeft: { readonly workspace: boolean; readonly contact: boolean };
+  /** When the contact was last told each kind of notice, on whichever number; ms. */
   readonly lastTold: Readonly<Record<string, number>>;
   /** When the workspace's present day began; ms. */
   readonly dayStartedAt: number;
@@ -68,10 +80,15 @@ interface TurnRow {
   language: string;
   texts: Record<string, Record<string, string>>;
   handoff_phrases: string[] | null;
+  handoff_by_model: boolean;
+  business_hours: BusinessHours | null;
   show_sources: boolean;
   plan: string;
   month: string;
   used: number | null;
+  replies_last_hour: number;
+  workspace_tokens: number;
+  contact_tokens: number;
   now: number;
   day_started_at: number;
   messages: { id: string; text: string | null }[] | null;
@@ -88,26 +105,30 @@ export async function readTurns(sql: Sql, claims: readonly TurnClaim[]): Promise
       name: 'read-turns',
       text: `SELECT c.id, c.workspace_id, c.channel_id, c.contact_id, b.id AS chatbot_id, c.fence, c.epoch, c.claims, c.inbound_seq,
                     c.answered_seq, c.owner, ${ms('c.opted_out_at')} AS opted_out_at, ${ms('c.window_until')} AS window_until,
-                    ch.answers, b.ai_enabled, b.instructions, b.language, b.texts, b.handoff_phrases, b.show_sources, w.plan,
+                    ch.answers, b.ai_enabled, b.instructions, b.language, b.texts, b.handoff_phrases,
+                    b.handoff_by_model, b.business_hours, b.show_sources, w.plan,
                     local.month, u.used, ${ms('now()')} AS now, ${ms('local.day_started_at')} AS day_started_at,
                     (SELECT json_agg(json_build_object('id', m.provider_message_id, 'text', m.text) ORDER BY m.sent_at, m.place, m.received_at, m.id)
                      FROM messages m
                      WHERE m.conversation_id = c.id AND m.number > c.answered_seq AND m.number <= c.inbound_seq
                        AND m.revoked_at IS NULL) AS messages,
-                    (SELECT json_object_agg(told.kind, told.at)
-                     FROM (SELECT r.kind, max(${ms('r.created_at')}) AS at FROM replies r
-                           WHERE r.conversation_id = c.id AND r.kind IN ('over_quota', 'media_notice', 'limited')
-                             AND r.created_at > now() - interval '25 hours'
-                           GROUP BY r.kind) AS told) AS last_told
+                    (SELECT json_object_agg(n.kind, ${ms('n.told_at')}) FROM contact_notices n WHERE n.contact_id = c.contact_id) AS last_told,
+                    (SELECT count(*)::int FROM (
+                       SELECT FROM conversations o JOIN replies r ON r.conversation_id = o.id
+                       WHERE o.workspace_id = c.workspace_id AND o.contact_id = c.contact_id AND r.author = 'ai'
+                         AND r.kind IN ('answer', 'abstain', 'fallback') AND r.created_at > now() - interval '1 hour'
+                       LIMIT ${String(CONTACT_REPLIES_PER_HOUR)}) AS recent) AS replies_last_hour,
+                    coalesce(spent.input_tokens + spent.output_tokens, 0)::float8 AS workspace_tokens,
+                    (SELECT coalesce(sum(t.tokens), 0)::float8 FROM conversations o JOIN conversation_tokens t ON t.conversation_id = o.id
+                     WHERE o.workspace_id = c.workspace_id AND o.contact_id = c.contact_id AND t.day = local.day) AS contact_tokens
              FROM unnest($1::uuid[], $2::int[]) AS claim(id, fence)
              JOIN conversations c ON c.id = claim.id AND c.fence = claim.fence
              JOIN channels ch ON ch.id = c.channel_id
              JOIN chatbots b ON b.id = ch.chatbot_id
              JOIN workspaces w ON w.id = c.workspace_id
-             CROSS JOIN LATERAL (SELECT to_char(now() AT TIME ZONE w.time_zone, 'YYYY-MM') AS month,
-                                        date_trunc('day', now() AT TIME ZONE w.time_zone) AT TIME ZONE w.time_zone AS day_started_at)
-               AS local
-             LEFT JOIN usage u ON u.workspace_id = c.workspace_id AND u.month = local.month`,
+             CROSS JOIN LATERAL ${localCalendar('now()', 'w.time_zone')} AS local
+             LEFT JOIN usage u ON u.workspace_id = c.workspace_id AND u.month = local.month
+             LEFT JOIN token_usage spent ON spent.workspace_id = c.workspace_id AND spent.day = local.day`,
     },
     [claims.map(({ conversationId }) => conversationId), claims.map(({ fence }) => fence)],
   );
@@ -142,7 +163,14 @@ function toTurn(row: TurnRow): Turn {
     handoffPhrases: row.handoff_phrases,
     showSources: row.show_sources,
     hasHandoff: limits.handoff,
+    handoffByModel: row.handoff_by_model,
+    businessHours: row.business_hours,
     usage: { month: row.month, used: row.used ?? 0, limit: limits.repliesPerMonth },
+    contactLimited: row.replies_last_hour >= CONTACT_REPLIES_PER_HOUR,
+    tokensLeft: {
+      workspace: row.workspace_tokens < limits.tokensPerDay.workspace,
+      contact: row.contact_tokens < limits.tokensPerDay.contact,
+    },
     lastTold: row.last_told ?? {},
     dayStartedAt: row.day_started_at,
   };

@@ -5,12 +5,12 @@ import {
   type Answerer,
   type EarlierMessage,
   type KnownLanguage,
-  type ModelUse,
   type RewrittenQuestion,
 } from '@answerline/language-model';
 import { type Logger } from '@answerline/logging';
 import { type FindPassages, type PassageSearch } from '../find-passages/find-passages.ts';
 import { type Receipt } from './receipt.ts';
+import { Spending, type ModelCost } from './spending.ts';
 
 /** From the claim of a turn, or the arrival of a question, to the honest fallback. */
 export const ANSWER_WITHIN_MS = 25_000;
@@ -27,10 +27,14 @@ export interface AskedQuestion {
   readonly language: KnownLanguage;
   readonly instructions: string;
   readonly showSources: boolean;
+  /** Whether there is a human to hand over to, if the model finds that one is needed. */
+  readonly mayHandOff?: boolean;
   /** What was said before, oldest first; read only for an answerer that can use it. */
   readonly readHistory: () => Promise<readonly EarlierMessage[]>;
   /** Hears the answer as it is written. An attempt that fails after it began to write is not tried again: it was heard. */
   readonly onText?: (piece: string) => void;
+  /** Hears what calls of models cost, as soon as it is known: also of tries that came to nothing. */
+  readonly onSpent?: (cost: ModelCost) => void;
 }
 
 /** An answer and how it came about. */
@@ -45,6 +49,15 @@ interface Grounds {
   readonly rewritten: RewrittenQuestion | undefined;
   readonly search: PassageSearch;
   readonly timings: Readonly<Record<string, number>>;
+}
+
+/** One of the tries of an answer. */
+interface AnswerTry {
+  readonly signal: AbortSignal;
+  readonly onSpent: (cost: ModelCost) => void;
+  /** Of all tries so far. */
+  readonly spending: Spending;
+  readonly onHeard: () => void;
 }
 
 /** Makes answers out of a chatbot's knowledge base: for turns, and for whoever asks over gRPC. */
@@ -79,13 +92,23 @@ export class MakeAnswer {
     const endsAt = this.#now() + withinMs;
     const deadline = AbortSignal.timeout(Math.max(0, Math.ceil(withinMs)));
     const either = AbortSignal.any([signal, deadline]);
+    const spending = new Spending();
+    const onSpent = (cost: ModelCost): void => {
+      spending.add(cost);
+      asked.onSpent?.(cost);
+    };
     let grounds: Grounds | undefined;
     let unusable = 0;
     for (;;) {
       let wasHeard = false;
       try {
-        grounds ??= await this.#prepare(asked, either);
-        return await this.#answer(asked, grounds, either, () => (wasHeard = true));
+        grounds ??= await this.#prepare(asked, either, onSpent);
+        return await this.#answer(asked, grounds, {
+          signal: either,
+          onSpent,
+          spending,
+          onHeard: () => (wasHeard = true),
+        });
       } catch (error) {
         if (signal.aborted) throw error;
         const pauseMs = Math.max(retryAfterMs(error) ?? 0, this.#retryAfterMs);
@@ -103,11 +126,14 @@ export class MakeAnswer {
     }
   }
 
-  async #prepare(asked: AskedQuestion, signal: AbortSignal): Promise<Grounds> {
+  async #prepare(asked: AskedQuestion, signal: AbortSignal, onSpent: (cost: ModelCost) => void): Promise<Grounds> {
     const startedAt = this.#now();
     const history = this.answerer.usesModel ? await asked.readHistory() : [];
     const rewritten =
-      history.length === 0 ? undefined : await this.answerer.rewrite({ question: asked.question, history, signal });
+      history.length === 0
+        ? undefined
+        : await this.answerer.rewrite({ question: asked.question, history, signal, onWasted: onSpent });
+    if (rewritten) onSpent(rewritten);
     const rewrittenAt = this.#now();
     const text = rewritten?.text ?? asked.question;
     const search = await abortable(() => this.#findPassages.execute(asked, text, { signal }), signal);
@@ -122,8 +148,7 @@ export class MakeAnswer {
   async #answer(
     asked: AskedQuestion,
     { history, rewritten, search, timings }: Grounds,
-    signal: AbortSignal,
-    onHeard: () => void,
+    { signal, onSpent, spending, onHeard }: AnswerTry,
   ): Promise<MadeAnswer> {
     const startedAt = this.#now();
     const { onText } = asked;
@@ -133,7 +158,9 @@ export class MakeAnswer {
       passages: search.passages.map(({ passage }) => passage),
       language: asked.language,
       instructions: asked.instructions,
+      mayHandOff: asked.mayHandOff ?? false,
       signal,
+      onWasted: onSpent,
       ...(onText && {
         onText: (piece: string) => {
           onHeard();
@@ -141,6 +168,8 @@ export class MakeAnswer {
         },
       }),
     });
+    onSpent(answer);
+    const { inputTokens = 0, outputTokens = 0, costMicros = answer.costMicros } = spending.total ?? {};
     const cited = new Set(answer.kind === 'answer' ? answer.citedPassageIds : []);
     const receipt: Receipt = {
       question: asked.question,
@@ -148,25 +177,13 @@ export class MakeAnswer {
       searchMode: search.mode,
       passages: search.passages.map(({ receipt: passage }) => ({ ...passage, cited: cited.has(passage.passageId) })),
       promptVersion: answer.promptVersion,
-      ...together(answer, rewritten),
+      model: answer.model,
+      usage: { inputTokens, outputTokens },
+      costMicros,
       timings: { ...timings, answerMs: round(this.#now() - startedAt) },
     };
     return { answer, receipt };
   }
-}
-
-/** Model, tokens and cost of an answer and of the rewriting before it. */
-function together(answer: ModelUse, rewritten: ModelUse | undefined): ModelUse {
-  const { model, usage, costMicros } = answer;
-  if (rewritten === undefined) return { model, usage, costMicros };
-  return {
-    model,
-    usage: {
-      inputTokens: usage.inputTokens + rewritten.usage.inputTokens,
-      outputTokens: usage.outputTokens + rewritten.usage.outputTokens,
-    },
-    costMicros: costMicros === null || rewritten.costMicros === null ? null : costMicros + rewritten.costMicros,
-  };
 }
 
 function retryAfterMs(error: unknown): number | undefined {

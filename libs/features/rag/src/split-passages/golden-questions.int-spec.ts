@@ -95,7 +95,7 @@ describe('the demo bakery, asked over LanceDB and the extractive answer', () => 
       instructions: '',
       signal: new AbortController().signal,
     });
-    if (answer.kind === 'abstain') return undefined;
+    if (answer.kind !== 'answer') return undefined;
     return { heading: passages.get(answer.citedPassageIds[0] ?? '')?.headingPath.at(-1), text: answer.text };
   }
 
