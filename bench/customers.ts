@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type CustomerMessage, type Sandbox } from './sandbox.ts';
+import { type CustomerMessage, type Sandbox, type SandboxEntry } from './sandbox.ts';
 
 /** So many that nobody writes again before the answer is there, and no limit a contact is met. */
-const customers = 400;
+const defaultPeople = 400;
 const answeredWithinMs = 60_000;
 const pollMs = 20;
 
@@ -15,22 +15,24 @@ export interface AnsweredTurn {
   readonly acceptedAt: number;
 }
 
-/** Customers who write to a business number through the sandbox. */
+/** Customers who write to a business number through the sandbox. Those of several numbers may write at the same time. */
 export class Customers {
   readonly #sandbox: Sandbox;
   readonly #phoneNumberId: string;
   readonly #questions: readonly string[];
+  readonly #people: number;
   #written = 0;
 
-  constructor(sandbox: Sandbox, phoneNumberId: string, questions: readonly string[]) {
+  constructor(sandbox: Sandbox, phoneNumberId: string, questions: readonly string[], people = defaultPeople) {
     this.#sandbox = sandbox;
     this.#phoneNumberId = phoneNumberId;
     this.#questions = questions;
+    this.#people = people;
   }
 
   /** Everybody writes once, so that none is new later. */
   async introduce(): Promise<void> {
-    await this.#answered(() => this.#inFlight(32, customers));
+    await this.#answered(() => this.#inFlight(32, this.#people));
   }
 
   /** Messages at an even rate, whatever the product does. */
@@ -75,7 +77,7 @@ export class Customers {
       if (messages.length > 0) await this.#sandbox.write(messages);
       written += messages.length;
       await delay(pollMs);
-      const replies = await this.#sandbox.replies(seen);
+      const replies = this.#mine(await this.#sandbox.replies(seen));
       seen = replies.at(-1)?.n ?? seen;
       answered += replies.length;
       if (replies.length > 0) lastAnswerAt = performance.now();
@@ -90,11 +92,11 @@ export class Customers {
     const written = await write();
     const deadline = performance.now() + answeredWithinMs;
     for (;;) {
-      const replies = await this.#sandbox.replies(before.replies);
+      const replies = this.#mine(await this.#sandbox.replies(before.replies));
       if (replies.length >= written) {
         await this.#sandbox.untilDelivered();
         const acceptedAt = new Map(replies.map((reply) => [reply.contextMessageId, Date.parse(reply.at)]));
-        const inbound = await this.#sandbox.inbound(before.inbound);
+        const inbound = this.#mine(await this.#sandbox.inbound(before.inbound));
         return inbound.map(({ id = '', at }) => ({
           messageId: id,
           writtenAt: Date.parse(at),
@@ -106,11 +108,15 @@ export class Customers {
     }
   }
 
+  #mine(entries: readonly SandboxEntry[]): readonly SandboxEntry[] {
+    return entries.filter(({ phoneNumberId }) => phoneNumberId === this.#phoneNumberId);
+  }
+
   #next(): CustomerMessage {
     const number = this.#written++;
     return {
       phoneNumberId: this.#phoneNumberId,
-      waId: `1555${String(1_000_000 + (number % customers))}`,
+      waId: `1555${String(1_000_000 + (number % this.#people))}`,
       text: this.#questions[number % this.#questions.length] ?? '',
     };
   }

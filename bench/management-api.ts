@@ -6,8 +6,14 @@ const indexedWithinMs = 60_000;
 export interface WhatsAppNumber {
   readonly phoneNumberId: string;
   readonly appSecret: string;
-  readonly accessToken?: string;
+  readonly accessToken: string;
+  /** Its Meta app and account: {@link metaAccount}, unless told. */
+  readonly appId?: string;
+  readonly wabaId?: string;
 }
+
+/** The Meta app and account of most numbers here. */
+export const metaAccount = { appId: '1', wabaId: '102290129340398' };
 
 /** A workspace of its own through the public API, as a customer would make it. */
 export class ManagementApi {
@@ -43,14 +49,15 @@ export class ManagementApi {
     }
   }
 
+  /** The sandbox must know the number; by this it knows its callback too. */
   async connectWhatsApp(
     chatbotId: string,
-    { phoneNumberId, appSecret, accessToken = 'bench' }: WhatsAppNumber,
-  ): Promise<{ readonly channelId: string; readonly webhookPath: string; readonly verifyToken: string }> {
-    const settings = { appId: '1', wabaId: '102290129340398', phoneNumberId, accessToken, appSecret };
+    number: WhatsAppNumber,
+  ): Promise<{ readonly channelId: string; readonly webhookPath: string }> {
+    const settings = { ...metaAccount, ...number };
     const answer = await this.#call('PUT', `/chatbots/${chatbotId}/channels/whatsapp`, settings);
-    const { id, callbackUrl, verifyToken } = connectedChannelSchema.parse(answer);
-    return { channelId: id, webhookPath: new URL(callbackUrl).pathname, verifyToken };
+    const { id, callbackUrl } = connectedChannelSchema.parse(answer);
+    return { channelId: id, webhookPath: new URL(callbackUrl).pathname };
   }
 
   #call(method: string, path: string, body?: object): Promise<unknown> {

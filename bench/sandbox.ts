@@ -1,12 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { metaAccount } from './management-api.ts';
 import { type Workplace } from './workplace.ts';
 
-/** A business number of the sandbox and where its webhooks go. */
+/** A business number of the sandbox and, where no product says it to Meta, where its webhooks go. */
 export interface SandboxNumber {
   readonly phoneNumberId: string;
   readonly accessToken: string;
   readonly appSecret: string;
-  readonly callbackUrl: string;
+  readonly callbackUrl?: string;
+  /** Its Meta app and account: those of all, unless told. */
+  readonly appId?: string;
+  readonly wabaId?: string;
 }
 
 /** A message of a customer. */
@@ -21,6 +25,7 @@ export interface CustomerMessage {
 export interface SandboxEntry {
   readonly n: number;
   readonly at: string;
+  readonly phoneNumberId: string;
   /** Of a customer's message. */
   readonly id?: string;
   /** Of a reply: the message that it quotes. */
@@ -53,11 +58,10 @@ export class Sandbox {
 
   async addNumber({ phoneNumberId, ...settings }: SandboxNumber): Promise<void> {
     await this.#call('PUT', `/numbers/${phoneNumberId}`, {
+      ...metaAccount,
       ...settings,
       displayPhoneNumber: '+1 555-010-0199',
       verifiedName: 'Bench',
-      wabaId: '102290129340398',
-      appId: '1',
       verifyToken: 'bench',
     });
   }

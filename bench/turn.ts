@@ -10,6 +10,7 @@ import { Customers, type AnsweredTurn } from './customers.ts';
 import { formatted, judge, median, percentile, printTable } from './figures.ts';
 import { makeKnowledge } from './knowledge.ts';
 import { ManagementApi } from './management-api.ts';
+import { startModel } from './model.ts';
 import { ProcessorMeter } from './processor-time.ts';
 import { withOptions } from './process-options.ts';
 import { openElasticsearchServer } from './retrieval/engines.ts';
@@ -76,18 +77,20 @@ await Workplace.use(async (workplace) => {
   const chatbotId = await api.createChatbot({ quietMs: 0, quietMaxMs: 0 });
   let indexed = 0;
   for (const { title, text } of knowledge.documents) indexed += await api.addSource(chatbotId, title, text);
-  const { webhookPath } = await api.connectWhatsApp(chatbotId, { phoneNumberId: numbers.product, ...secrets });
+  await sandbox.addNumber({ phoneNumberId: numbers.product, ...secrets });
+  await api.connectWhatsApp(chatbotId, { phoneNumberId: numbers.product, ...secrets });
   await database.query('UPDATE channels SET messages_per_second = 1000');
-  const callbackUrl = `${product.url}${webhookPath}`;
-  await sandbox.addNumber({ phoneNumberId: numbers.product, callbackUrl, ...secrets });
 
+  // An app and a token of its own: the other app's webhooks go to the product.
+  const spineSecrets = { ...secrets, accessToken: randomBytes(16).toString('hex') };
   const spine = await startSpine(workplace, database, {
-    ...secrets,
+    ...spineSecrets,
     graphUrl: `${sandbox.url}/v26.0`,
     elasticsearchUrl: elasticsearch?.url,
     modelUrl: model?.url,
   });
-  await sandbox.addNumber({ phoneNumberId: numbers.spine, callbackUrl: spine.url, ...secrets });
+  const spineApp = { appId: '2', wabaId: '102290129340399' };
+  await sandbox.addNumber({ phoneNumberId: numbers.spine, callbackUrl: spine.url, ...spineApp, ...spineSecrets });
 
   const around = new Map([
     ['postgres', postgres.pid],
@@ -313,20 +316,6 @@ async function reportStages(database: Pool, turns: readonly AnsweredTurn[]): Pro
     ...Object.entries(stages).map(([name, list]) => [name, percentile(list, 0.5), percentile(list, 0.95)]),
     ['webhook → Graph', percentile(latencies, 0.5), percentile(latencies, 0.95)],
   ]);
-}
-
-/** The stub of an OpenAI-compatible endpoint as a process of its own. */
-async function startModel(
-  workplace: Workplace,
-  name: string,
-  delayMs: number,
-): Promise<Started & { readonly url: string }> {
-  const started = await workplace.start(name, {
-    file: 'libs/testing/src/stub-openai/stub-openai.command.ts',
-    args: ['--delay-ms', String(delayMs)],
-    ready: /^STUB-OPENAI-READY /,
-  });
-  return { ...started, url: started.readyLine.split(' ')[1] ?? '' };
 }
 
 async function startSpine(

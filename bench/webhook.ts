@@ -6,6 +6,7 @@ import { migrateDatabase } from '@answerline/persistence';
 import type { BareWebhookOptions } from './bare-webhook.ts';
 import { formatted, judge, median, printTable } from './figures.ts';
 import { ManagementApi } from './management-api.ts';
+import { Sandbox } from './sandbox.ts';
 import { processorMs } from './processor-time.ts';
 import { withOptions } from './process-options.ts';
 import type { WebhookLoad, WebhookLoadResult } from './webhook-load.ts';
@@ -162,6 +163,7 @@ async function startGateway(workplace: Workplace, appSecret: string): Promise<Do
   const port = await workplace.freePort();
   const url = `http://127.0.0.1:${port}`;
   const operatorKey = randomBytes(24).toString('hex');
+  const sandbox = await Sandbox.start(workplace);
   const { pid } = await workplace.start('gateway', {
     file: 'apps/gateway/dist/main.js',
     env: {
@@ -169,6 +171,8 @@ async function startGateway(workplace: Workplace, appSecret: string): Promise<Do
       DATA_DIR: workplace.folder,
       DATABASE_URL: workplace.postgres.url,
       NATS_URL: workplace.natsUrl,
+      PUBLIC_URL: url,
+      META_GRAPH_BASE_URL: sandbox.url,
       ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
       OPERATOR_KEY: operatorKey,
       // Nobody searches here.
@@ -178,9 +182,8 @@ async function startGateway(workplace: Workplace, appSecret: string): Promise<Do
     ready: { url: `${url}/health/ready` },
   });
   const api = await ManagementApi.ofNewWorkspace(url, operatorKey);
-  const { webhookPath } = await api.connectWhatsApp(await api.createChatbot(), {
-    phoneNumberId: '106540352242922',
-    appSecret,
-  });
+  const number = { phoneNumberId: '106540352242922', appSecret, accessToken: randomBytes(16).toString('hex') };
+  await sandbox.addNumber(number);
+  const { webhookPath } = await api.connectWhatsApp(await api.createChatbot(), number);
   return { name: 'gateway', url: `${url}${webhookPath}`, pid, stream: 'WEBHOOKS' };
 }

@@ -44,5 +44,6 @@ keep internal_token "$(hex)"
 # Empty until somebody has one: docker compose wants each file to be there.
 keep openai_api_key ''
 keep embedding_api_key ''
+keep smtp_url ''
 
 if [ "$(id -u)" = 0 ]; then chown -R "$container_user:$container_user" "$folder"; fi

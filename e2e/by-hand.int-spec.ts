@@ -9,6 +9,7 @@ import { KnowledgeIndex, LanceKnowledgeIndex } from '@answerline/knowledge-index
 import { Answerer, Embedder, ExtractiveAnswerer, type Answer, type AnswerRequest } from '@answerline/language-model';
 import { HealthRegistry } from '@answerline/lifecycle';
 import { createLogger, LOGGER } from '@answerline/logging';
+import { Mailer, NoMailer } from '@answerline/mail';
 import { MessageBus } from '@answerline/messaging';
 import { closeOperatorConnections } from '@answerline/outbound-http';
 import { Database, migrateDatabase } from '@answerline/persistence';
@@ -27,7 +28,7 @@ import {
   type TestNats,
   type TestSandbox,
 } from '@answerline/testing';
-import { GraphClient } from '@answerline/whatsapp';
+import { GraphClient, GraphManagement } from '@answerline/whatsapp';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
@@ -126,6 +127,8 @@ beforeAll(async () => {
     [RagClient, new RagClient({ url: 'grpc://127.0.0.1:1', token: 'none' })],
     [SecretBox, sandbox.secrets],
     [GraphClient, new GraphClient({ baseUrl: sandbox.url, version: 'v26.0' })],
+    [GraphManagement, new GraphManagement({ baseUrl: sandbox.url, version: 'v26.0' })],
+    [Mailer, new NoMailer()],
   ]);
   const gateway = GatewayModule.forRoot({
     publicUrl: origin,
@@ -135,7 +138,13 @@ beforeAll(async () => {
     requireAppSecret: true,
   });
   const module = await Test.createTestingModule({
-    imports: [parts, gateway, IngestModule, RagModule, NotifierModule],
+    imports: [
+      parts,
+      gateway,
+      IngestModule,
+      RagModule,
+      NotifierModule.forRoot({ publicUrl: origin, operatorEmail: undefined, upgradeUrl: undefined }),
+    ],
   }).compile();
   app = module.createNestApplication<NestFastifyApplication>(createGatewayAdapter(), { bodyParser: false });
   await openGatewayDoors(app);
@@ -182,26 +191,18 @@ async function connect(): Promise<void> {
     timeoutMs: 15_000,
   });
   await setQuiet(QUIET_MS);
-  const { verifyToken, callbackUrl } = await connectChannel();
   const { phoneNumberId: id, ...settings } = meta;
   await sandbox.control('PUT', `/numbers/${id}`, {
     ...settings,
     displayPhoneNumber: '+1 202 555 0199',
     verifiedName: 'Bakery',
-    callbackUrl,
-    verifyToken,
   });
+  await connectChannel();
   await sandbox.delivery({ paused: false });
 }
 const setQuiet = (ms: number) => database.query('UPDATE chatbots SET quiet_ms = $1', [ms]);
-async function connectChannel(): Promise<{ verifyToken: string; callbackUrl: string }> {
-  const channel = await api<{ id: string; verifyToken: string; callbackUrl: string }>(
-    'PUT',
-    `/chatbots/${chatbotId}/channels/whatsapp`,
-    meta,
-  );
-  channelId = channel.id;
-  return channel;
+async function connectChannel(): Promise<void> {
+  ({ id: channelId } = await api<{ id: string }>('PUT', `/chatbots/${chatbotId}/channels/whatsapp`, meta));
 }
 
 /** A contact of their own for each test. */
@@ -485,6 +486,98 @@ describe('calls of Graph', () => {
     expect(await untilAnswered(waId)).toHaveLength(1);
     await eventually(async () => (await sendsOf(waId))[0]?.phase === 'accepted', { what: 'the send is accepted' });
     expect((await sendsOf(waId))[0]?.attempts).toEqual(['refused', 'refused', 'accepted']);
+  });
+
+  it('a number with a dead token receives on and says why; after a reconnect what waits goes out while its window is open', async () => {
+    const health = () =>
+      api<{ state: string; answers: boolean; reasons: { code: string; severity: string }[] }>(
+        'GET',
+        `/channels/${channelId}/health`,
+      );
+    const [late, inTime] = [stranger(), stranger()];
+    await sandbox.faults({ kinds: ['text'], expiredToken: true });
+    await write(late, HOURS);
+    await eventually(async () => (await health()).state === 'broken', { what: 'it is broken', timeoutMs: 15_000 });
+    expect(await health()).toMatchObject({
+      answers: true,
+      reasons: [{ code: 'token_expired', severity: 'broken' }, {}],
+    });
+    await write(inTime, HOURS);
+    await eventually(async () => (await sendsOf(inTime))[0]?.phase === 'pending', {
+      what: 'the reply to who writes now waits',
+      timeoutMs: 15_000,
+    });
+    await database.query(
+      `UPDATE conversations SET window_until = now() - interval '1 second'
+       WHERE reply_to_identity_id = (SELECT id FROM contact_identities WHERE value = $1)`,
+      [late],
+    );
+    await sandbox.faults({});
+    await connectChannel();
+    expect(await untilAnswered(inTime)).toHaveLength(1);
+    await eventually(async () => (await sendsOf(late))[0]?.phase === 'failed', { what: 'the other reply is given up' });
+    expect([await callsTo(late), (await sendsOf(late))[0]?.failure]).toEqual([[], 'window_closed']);
+    expect((await health()).state).toBe('live');
+  });
+
+  it('a health check finds the number live, by a signed delivery of its own that leaves a verdict only', async () => {
+    const checked = await api<{
+      state: string;
+      reasons: { code: string }[];
+      delivery: object;
+      checks: { status: string }[];
+    }>('POST', `/channels/${channelId}/health-checks`);
+    expect(checked).toMatchObject({
+      state: 'live',
+      // Nobody could be told of an alarm here.
+      reasons: [{ code: 'mail_not_configured' }],
+      delivery: { hop: null, code: null, httpStatus: 200 },
+    });
+    expect(new Set(checked.checks.map(({ status }) => status))).toEqual(new Set(['ok']));
+    const [entry] = (await api<{ items: object[] }>('GET', '/webhook-log?limit=1')).items;
+    expect(entry).toMatchObject({ verdict: 'self_test', found: 0, stored: 0 });
+  });
+});
+
+describe('two numbers of one Meta app', () => {
+  it('are both live, each answering on its own, and an app with a foreign callback is left as it was', async () => {
+    const second = { ...meta, phoneNumberId: '1004' };
+    const { phoneNumberId: _, ...settings } = meta;
+    const number = { ...settings, displayPhoneNumber: '+1 202 555 0198', verifiedName: 'Bakery' };
+    await sandbox.control('PUT', `/numbers/${second.phoneNumberId}`, number);
+    const foreign = {
+      ...meta,
+      appId: '2001',
+      wabaId: '2002',
+      phoneNumberId: '2003',
+      accessToken: `${meta.accessToken}2`,
+    };
+    const { phoneNumberId: foreignId, ...ofForeign } = foreign;
+    await sandbox.control('PUT', `/numbers/${foreignId}`, { ...number, ...ofForeign });
+    const theirs = { callbackUrl: 'https://other.example.com/hook', fields: ['messages'], active: true };
+    await sandbox.control('PUT', '/apps/2001', { subscription: { ...theirs, verifyToken: 'theirs' } });
+
+    const path = `/chatbots/${chatbotId}/channels/whatsapp`;
+    const { id } = await api<{ id: string }>('PUT', path, second);
+    await expect(api('PUT', path, foreign)).rejects.toThrow(/409.*callback_in_use/);
+    expect(await sandbox.control('GET', '/apps/2001')).toMatchObject({ subscription: theirs });
+
+    const waId = stranger();
+    for (const to of [meta, second]) {
+      await sandbox.control('POST', '/messages', { phoneNumberId: to.phoneNumberId, waId, text: HOURS });
+    }
+    for (const to of [meta, second]) {
+      await eventually(async () => (await sandbox.calls(to)).some((call) => call.to === `+${waId}`), {
+        what: `${to.phoneNumberId} has answered`,
+        timeoutMs: 15_000,
+      });
+    }
+    for (const one of [channelId, id]) {
+      await eventually(async () => (await api<{ state: string }>('GET', `/channels/${one}`)).state === 'live', {
+        what: 'the channel is live',
+        timeoutMs: 15_000,
+      });
+    }
   });
 });
 

@@ -41,6 +41,11 @@ export interface Cluster extends ClusterAddresses {
   resume(app: AppName | 'nats'): void;
   /** Starts a part that ended, on the same data and port, and resolves when it is ready. */
   restart(part: PartName): Promise<void>;
+  /**
+   * Starts one more process of an app beside the first, with settings laid over its own, and resolves when it is ready. It is ended
+   * by `stop`, or before by its `kill` with kill -9.
+   */
+  another(app: AppName, settings: Readonly<Record<string, string>>): Promise<{ kill(): Promise<void> }>;
   /** Resolves when all four say that they are ready. */
   untilReady(): Promise<void>;
   /** What an app has logged since the start, over its restarts. */
@@ -110,6 +115,23 @@ export async function startCluster(options: {
     );
     closeSync(log);
   };
+  const others: ChildProcess[] = [];
+  const startAnother = async (app: AppName, own: Readonly<Record<string, string>>): Promise<ChildProcess> => {
+    const port = await freePort();
+    const log = openSync(join(dir, `${app}-${String(others.length + 2)}.log`), 'a');
+    const child = spawn(process.execPath, [join(root, `apps/${app}/dist/main.js`)], {
+      cwd: dir,
+      env: { ...product, ...own, PORT: String(port) },
+      stdio: ['ignore', log, log, 'ipc'],
+    });
+    closeSync(log);
+    others.push(child);
+    await eventually(() => !hasEnded(child) && answers(`http://127.0.0.1:${String(port)}/health/ready`), {
+      what: `another ${app} is ready; its log is in ${dir}`,
+      timeoutMs: READY_WITHIN_MS,
+    });
+    return child;
+  };
   const isReady = (app: AppName): Promise<boolean> =>
     answers(`${urlOf(app)}/health/${app === 'sandbox' ? 'live' : 'ready'}`);
   const untilAppReady = (app: AppName): Promise<void> =>
@@ -129,6 +151,9 @@ export async function startCluster(options: {
 
   const stop = async (): Promise<void> => {
     const running = [...apps].filter(([, child]) => !hasEnded(child));
+    await Promise.all(
+      others.filter((child) => !hasEnded(child)).map((child) => ended(child, 'SIGTERM', STOP_WITHIN_MS)),
+    );
     await Promise.all(
       running.filter(([app]) => app !== 'sandbox').map(([, child]) => ended(child, 'SIGTERM', STOP_WITHIN_MS)),
     );
@@ -183,6 +208,10 @@ export async function startCluster(options: {
         startApp(part);
         await untilAppReady(part);
       }
+    },
+    another: async (app, own) => {
+      const child = await startAnother(app, own);
+      return { kill: () => ended(child, 'SIGKILL', STOP_WITHIN_MS) };
     },
     untilReady: () => Promise.all(appNames.map(untilAppReady)).then(() => undefined),
     logOf: (app) => readFileSync(logFile(app), 'utf8'),

@@ -1,13 +1,12 @@
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { runningNats, runningPostgresUrl } from '@answerline/embedded-services';
+import { runningPostgresUrl } from '@answerline/embedded-services';
 import { eventually } from '@answerline/testing';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { jetstreamManager } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
 import pg from 'pg';
 import { startStandalone } from './running-standalone.ts';
+import { databaseAsText, filesUnder, leaks, streamsAsText } from './search-for-planted.ts';
 
 /** The whole journey, error paths included, with other tests beside it. */
 const journeyTimeoutMs = 120_000;
@@ -22,6 +21,11 @@ const planted = {
   failingText: 'Nullbyte-numbat-9913',
   malformedText: 'Brøken-bilby-5508',
   unsignedText: 'Forged-bettong-3316',
+  caption: 'Çaption-potoroo-6604',
+  fileName: 'Fîlename-dunnart-8815.pdf',
+  humanText: 'Hümanreply-kowari-7726',
+  handBackNote: 'Nöte-phascogale-2237',
+  handoffText: 'Wörd-of-bandicoot-5148',
   profileName: 'Ulvhild Plantée',
   username: 'ulvhild.plantee.77',
   phoneNumber: '4915550198765',
@@ -30,7 +34,9 @@ const planted = {
   userId: 'DE.49PLANTED0072741918',
   accessToken: 'EAAplantedToken0a1b2c3d4e5f',
   nextAccessToken: 'EAAplantedToken9z8y7x6w5v4u',
+  refusedAccessToken: 'EAAplantedTokenRefused5k4j3h',
   appSecret: 'feedc0de0badf00dfeedc0de0badf00d',
+  wrongAppSecret: 'dec0dedbadc0ffeedec0dedbadc0ffee',
   wrongSignature: 'badc0ffee0ddf00dbadc0ffee0ddf00dbadc0ffee0ddf00dbadc0ffee0ddf00d',
   wrongVerifyToken: 'planted-verify-token-5150',
   wrongApiKey: 'al_plantedwrongkey_0000000000000000000000000',
@@ -42,11 +48,44 @@ const planted = {
   workspaceName: 'Workspacé-plant-3021',
   instructions: 'Instructions-of-plant-4471',
   wrongField: 'Wrong-field-of-plant-5582',
+  wrongValue: 'Wrong-value-of-plant-2749',
   path: 'path-of-plant-6693',
   displayPhoneNumber: '+49 1555 0100 321',
 };
 
-describe('what goes through the product stays out of its logs, events and dead letters', () => {
+/** What only those who are meant to have it may ever have: it must not be in the database or in a file either. */
+const SECRETS = [
+  'accessToken',
+  'nextAccessToken',
+  'refusedAccessToken',
+  'appSecret',
+  'wrongAppSecret',
+  'wrongVerifyToken',
+  'wrongApiKey',
+  'unknownWebhookKey',
+] as const;
+
+/** What Meta's side has seen of it: written by a contact, or sent to one. */
+const SEEN_AT_META = [
+  'messageText',
+  'editedText',
+  'caption',
+  'fileName',
+  'handoffText',
+  'humanText',
+  'profileName',
+  'username',
+  'phoneNumber',
+  'thirdPhoneNumber',
+  'userId',
+  'sourceText',
+] as const;
+
+const byPlaceIn = (order: readonly string[]) => (a: string, b: string) => order.indexOf(a) - order.indexOf(b);
+const only = (values: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> =>
+  Object.fromEntries(Object.entries(values).filter(([name]) => names.includes(name)));
+
+describe('what goes through the product stays out of its logs, events, dead letters, errors and mail headers', () => {
   let standalone: Awaited<ReturnType<typeof startStandalone>>;
   let database: pg.Client;
   beforeAll(async () => {
@@ -126,6 +165,7 @@ describe('what goes through the product stays out of its logs, events and dead l
         name: planted.workspaceName,
         instructions: planted.instructions,
         quietMs: 50,
+        notifyEmails: ['owner@example.com'],
       });
       const chatbot = String(bot.body['id']);
       const source = await api('POST', `/chatbots/${chatbot}/sources`, {
@@ -138,34 +178,33 @@ describe('what goes through the product stays out of its logs, events and dead l
         source.body['id'],
       ]);
       const connected = { appId: '515000', phoneNumberId, wabaId: '616000', appSecret: planted.appSecret };
-      const channel = await api('PUT', `/chatbots/${chatbot}/channels/whatsapp`, {
-        ...connected,
-        accessToken: planted.accessToken,
-        displayPhoneNumber: planted.displayPhoneNumber,
-      });
-      const callbackUrl = String(channel.body['callbackUrl']);
-      const verifyToken = String(channel.body['verifyToken']);
-      const webhookKey = callbackUrl.split('/').at(-1) ?? '';
       const number = {
         displayPhoneNumber: planted.displayPhoneNumber,
         verifiedName: 'Planted',
         wabaId: '616000',
         appId: '515000',
         appSecret: planted.appSecret,
-        callbackUrl: `${baseUrl}${new URL(callbackUrl).pathname}`,
-        verifyToken,
       };
       await sandbox('PUT', `/numbers/${phoneNumberId}`, { ...number, accessToken: planted.accessToken });
+      const connect = (more: object) => api('PUT', `/chatbots/${chatbot}/channels/whatsapp`, { ...connected, ...more });
+      const channel = await connect({ accessToken: planted.accessToken });
+      expect({ status: channel.status, text: channel.status === 200 || channel.text }).toEqual({
+        status: 200,
+        text: true,
+      });
+      const callbackUrl = String(channel.body['callbackUrl']);
+      const verifyToken = String(channel.body['verifyToken']);
+      const webhookKey = callbackUrl.split('/').at(-1) ?? '';
+      const webhookUrl = `${baseUrl}${new URL(callbackUrl).pathname}`;
       await sandbox('PUT', '/contacts/planted', {
         name: planted.profileName,
         waId: planted.phoneNumber,
         userId: planted.userId,
         username: planted.username,
       });
-      expect(await sandbox('POST', `/numbers/${phoneNumberId}/verify-webhook`)).toMatchObject({ verified: true });
-
-      const journal = async () =>
-        ((await sandbox('GET', '/journal')) as { items: readonly Record<string, unknown>[] }).items;
+      type Items = { items: readonly Record<string, unknown>[] };
+      const journal = async () => ((await sandbox('GET', '/journal')) as Items).items;
+      const mails = async () => ((await sandbox('GET', '/mails')) as Items).items;
       const repliesTo = async (to: string) =>
         (await journal()).filter(
           (entry) => entry['phoneNumberId'] === phoneNumberId && entry['kind'] === 'text' && entry['to'] === `+${to}`,
@@ -200,30 +239,30 @@ describe('what goes through the product stays out of its logs, events and dead l
         await api('GET', '/conversations', undefined, planted.wrongApiKey),
         await api('POST', `/chatbots/${chatbot}/sources`, `{"text": "${planted.malformedText}`),
         await api('POST', `/chatbots/${chatbot}/sources`, {
-          type: planted.wrongField,
+          type: planted.wrongValue,
           text: '',
           [planted.wrongField]: 1,
         }),
         await api('GET', `/chatbots/${planted.path}/search?q=${planted.question}`),
         await api('GET', `/${planted.path}?q=${planted.question}`),
         await api('GET', `/chatbots/${planted.path}%ZZ`),
-        await api('PUT', `/chatbots/${chatbot}/channels/whatsapp`, {
-          ...connected,
-          accessToken: planted.accessToken,
-          appSecret: planted.wrongField,
-        }),
+        await connect({ accessToken: planted.accessToken, appSecret: planted.wrongValue }),
+        await connect({ accessToken: planted.accessToken, appSecret: planted.wrongAppSecret }),
+        await connect({ accessToken: planted.refusedAccessToken }),
         await call(`${baseUrl}/webhooks/whatsapp/${planted.unknownWebhookKey}`, 'POST', { text: planted.unsignedText }),
         await call(`${baseUrl}/webhooks/whatsapp/${webhookKey}%ZZ`, 'POST', { text: planted.unsignedText }),
         await call(
-          `${number.callbackUrl}?hub.mode=subscribe&hub.challenge=1&hub.verify_token=${planted.wrongVerifyToken}`,
+          `${webhookUrl}?hub.mode=subscribe&hub.challenge=1&hub.verify_token=${planted.wrongVerifyToken}`,
           'GET',
         ),
       ];
-      expect(refusals.map(({ status }) => status)).toEqual([401, 400, 422, 404, 404, 400, 422, 404, 400, 403]);
+      expect(refusals.map(({ status }) => status)).toEqual([
+        401, 400, 422, 404, 404, 400, 422, 422, 422, 404, 400, 403,
+      ]);
 
       // Webhooks: forged, without JSON, with what Postgres does not take, with an error that quotes.
       const post = (body: string, signature: string) =>
-        fetch(number.callbackUrl, { method: 'POST', headers: { 'x-hub-signature-256': `sha256=${signature}` }, body });
+        fetch(webhookUrl, { method: 'POST', headers: { 'x-hub-signature-256': `sha256=${signature}` }, body });
       const sign = (body: string) => createHmac('sha256', planted.appSecret).update(body).digest('hex');
       expect((await post(planted.unsignedText, planted.wrongSignature)).status).toBe(401);
       await stored('the forged one is noted', `SELECT 1 FROM webhook_log WHERE verdict = 'bad_signature'`);
@@ -292,6 +331,49 @@ describe('what goes through the product stays out of its logs, events and dead l
       expect((await post(failed, sign(failed))).status).toBe(200);
       await stored('the failure is kept', `SELECT 1 FROM statuses WHERE status = 'failed'`);
 
+      // A file with a caption, a call for a human with its mail, what the human says, and the AI's turn again.
+      await says(planted.caption, {
+        type: 'document',
+        content: {
+          id: '900100200',
+          mime_type: 'application/pdf',
+          filename: planted.fileName,
+          caption: `${planted.caption}: when is the ${planted.sourceText} baked?`,
+        },
+      });
+      await eventually(async () => (await repliesTo(planted.phoneNumber)).length === 2, {
+        what: 'the caption is answered',
+        timeoutMs: 30_000,
+      });
+      await says(`${planted.handoffText}, talk to a human`);
+      await eventually(async () => (await mails()).length > 0, { what: 'the owner is told', timeoutMs: 30_000 });
+      const [mine] = await stored(
+        'the conversation',
+        `SELECT c.id, c.contact_id FROM conversations c JOIN contacts p ON p.id = c.contact_id WHERE p.name = $1 AND c.owner = 'human'`,
+        [planted.profileName],
+      );
+      const conversation = `/conversations/${String(mine?.['id'])}`;
+      const said = await api('POST', `${conversation}/messages`, { text: planted.humanText });
+      expect(said.status).toBeLessThan(300);
+      await eventually(async () => (await repliesTo(planted.phoneNumber)).length === 4, {
+        what: 'the confirmation and the human’s words are sent',
+        timeoutMs: 30_000,
+      });
+      const handedBack = await api('POST', `${conversation}/handoff`, {
+        action: 'hand_back',
+        note: planted.handBackNote,
+      });
+      expect(handedBack.status).toBeLessThan(300);
+      const refusedOfConversation = [
+        await api('POST', `${conversation}/messages`, { text: planted.humanText, [planted.wrongField]: 1 }),
+        await api('POST', `${conversation}/messages`, { text: `${planted.humanText} `.repeat(1_000) }),
+        await api('POST', `${conversation}/messages`, `{"text": "${planted.humanText}`),
+        await api('POST', `${conversation}/handoff`, { action: planted.wrongValue, note: planted.handBackNote }),
+        await api('PATCH', `/chatbots/${chatbot}`, { notifyEmails: [planted.wrongValue], texts: planted.wrongValue }),
+      ];
+      expect(refusedOfConversation.map(({ status }) => status)).toEqual([422, 422, 400, 422, 422]);
+      refusals.push(...refusedOfConversation);
+
       // Graph: away, broken, slow, refusing the recipient, refusing the token; then reconnected with another one.
       const untilSentTo = (to: string, count: number) =>
         eventually(async () => (await repliesTo(to)).length === count, {
@@ -312,26 +394,52 @@ describe('what goes through the product stays out of its logs, events and dead l
       await stored('the channel is held', `SELECT 1 FROM channels WHERE send_hold_code = 'token_expired'`);
       await sandbox('DELETE', '/faults');
       await sandbox('PUT', `/numbers/${phoneNumberId}`, { ...number, accessToken: planted.nextAccessToken });
-      await api('PUT', `/chatbots/${chatbot}/channels/whatsapp`, {
-        ...connected,
-        accessToken: planted.nextAccessToken,
-      });
+      expect((await connect({ accessToken: planted.nextAccessToken })).status).toBe(200);
       await untilSentTo(planted.thirdPhoneNumber, 2);
 
-      // Each was really there.
+      // Each was really there: Meta's side has seen it, or the database has it.
+      const files = filesUnder(standalone.dataDir);
+      const ofTheSandbox = files.filter(({ path }) => path.startsWith('sandbox-'));
+      const seen = ofTheSandbox.map(({ text }) => Buffer.from(text, 'latin1').toString()).join('\n');
+      expect(leaks(seen, only(planted, SEEN_AT_META))).toEqual([...SEEN_AT_META].sort(byPlaceIn(Object.keys(planted))));
       const identities = await stored('identities', `SELECT kind, value FROM contact_identities`);
-      const people = [planted.phoneNumber, planted.userId, planted.secondPhoneNumber, planted.thirdPhoneNumber];
-      for (const kept of people) {
-        expect(identities.map((row) => row['value'])).toContain(kept);
-      }
+      expect(identities.map((row) => row['value'])).toContain(planted.secondPhoneNumber);
       await stored('the name', `SELECT 1 FROM contacts WHERE name = $1`, [planted.profileName]);
-      const nats = await messagesOf(standalone.dataDir, ['EVENTS', 'DEAD_LETTERS'], (found) =>
+      const sentMails = await mails();
+      expect(leaks(JSON.stringify(sentMails), only(planted, ['editedText', 'handoffText']))).toHaveLength(2);
+
+      // Secrets of the workspace and of the installation belong to what must not get out.
+      const secrets = { apiKey, webhookKey, verifyToken };
+      const ofTheInstallation = { operatorKey: demo.operatorKey, demoKey: demo.apiKey };
+      const all = { ...planted, ...secrets, ...ofTheInstallation };
+      const nats = await streamsAsText(standalone.dataDir, ['EVENTS', 'DEAD_LETTERS'], (found) =>
         found.includes('webhook_not_json'),
       );
+      expect(nats).toContain('"type":"message_received"');
+      expect(nats).toContain('"type":"handoff_requested"');
+      expect(leaks(nats, all)).toEqual([]);
 
-      // And nothing of it got out. The webhook key and its verify token, the keys and the secrets of the demo belong to it too.
+      // Who sends a field that there is none of reads its name, as it is what they have to change; never a value.
+      const { wrongField: _field, ...notInAnswers } = all;
+      expect(leaks(refusals.map(({ text }) => text).join('\n'), notInAnswers)).toEqual([]);
+
+      const headers = sentMails.map(({ subject, headers: own, from, to }) =>
+        JSON.stringify({ subject, own, from, to }),
+      );
+      // The owner may call the workspace what they like, and reads it in the subject.
+      const { workspaceName: _name, ...notInHeaders } = all;
+      expect(leaks(headers.join('\n'), notInHeaders)).toEqual([]);
+
+      // Nobody who gets hold of a dump or of the disk has the secrets: neither as they were sent nor written otherwise.
+      const hidden = { ...only(planted, SECRETS), ...secrets };
+      const dump = await databaseAsText(database);
+      expect(leaks(dump, only(planted, ['messageText', 'profileName', 'fileName']))).toHaveLength(3);
+      expect(leaks(dump, { ...hidden, ...ofTheInstallation })).toEqual([]);
+      const webhooks = await streamsAsText(standalone.dataDir, ['WEBHOOKS'], (found) => found !== '');
+      expect(leaks(webhooks, hidden)).toEqual([]);
+
+      expect((await api('DELETE', `/channels/${String(channel.body['id'])}`)).status).toBe(200);
       await standalone.stop();
-      const secrets = { apiKey, operatorKey: demo.operatorKey, demoKey: demo.apiKey, webhookKey, verifyToken };
       const logs =
         standalone.output() +
         ['nats/nats.log', 'postgres/postgres.log']
@@ -339,9 +447,19 @@ describe('what goes through the product stays out of its logs, events and dead l
           .join('');
       expect(logs).toContain('"level":"debug"');
       expect(logs).toContain('webhook_not_json');
-      expect(leaks(logs, { ...planted, ...secrets })).toEqual([]);
-      expect(nats).toContain('"type":"message_received"');
-      expect(leaks(nats, { ...planted, ...secrets })).toEqual([]);
+      expect(leaks(logs, all)).toEqual([]);
+
+      const left = filesUnder(standalone.dataDir).filter(({ path }) => !path.startsWith('sandbox-'));
+      // Postgres keeps what is no secret as it is, so this is how it would be found.
+      expect(leaks(left.map(({ text }) => text).join('\n'), only(planted, ['phoneNumber']))).toEqual(['phoneNumber']);
+      // These two hold the keys of whoever tries it out, and of nobody else.
+      const keyRings = new Set(['demo.json', 'secrets.json']);
+      const withSecrets = left.flatMap(({ path, text }) =>
+        leaks(text, keyRings.has(path) ? hidden : { ...hidden, ...ofTheInstallation }).map(
+          (name) => `${name} in ${path}`,
+        ),
+      );
+      expect(withSecrets).toEqual([]);
     },
     journeyTimeoutMs,
   );
@@ -361,55 +479,3 @@ describe('what goes through the product stays out of its logs, events and dead l
     expect(leaks('nothing of it', { messageText: planted.messageText })).toEqual([]);
   });
 });
-
-/** The names of what stands in `text`, as it is or written in one of the usual other ways. */
-function leaks(text: string, values: Readonly<Record<string, string>>): string[] {
-  const lower = text.toLowerCase();
-  return Object.entries(values)
-    .filter(([, value]) => spellings(value).some((spelling) => lower.includes(spelling.toLowerCase())))
-    .map(([name]) => name);
-}
-
-function spellings(value: string): string[] {
-  const bytes = Buffer.from(value);
-  // What stands before shifts base64 by up to two bytes; the characters at both ends hold bits of the neighbours.
-  const inBase64 = [0, 1, 2].flatMap((shift) => {
-    const whole = Buffer.concat([Buffer.alloc(shift), bytes]);
-    const usable = (text: string) => text.slice(Math.ceil((shift * 8) / 6), Math.floor((whole.length * 8) / 6));
-    return [usable(whole.toString('base64')), usable(whole.toString('base64url'))];
-  });
-  const escaped = JSON.stringify(value).slice(1, -1);
-  const ascii = escaped.replace(/[^ -~]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`);
-  const digits = value.replaceAll(/[ +]/g, '');
-  return [value, digits, escaped, ascii, encodeURIComponent(value), bytes.toString('hex'), ...inBase64];
-}
-
-/** Subjects, headers and bodies of all messages of these streams, once they hold what is waited for. */
-async function messagesOf(
-  dataDir: string,
-  streams: readonly string[],
-  isThere: (found: string) => boolean,
-): Promise<string> {
-  const { url, token } = runningNats(join(dataDir, 'nats')) ?? {};
-  if (url === undefined || token === undefined) throw new Error('No NATS runs.');
-  const connection = await connect({ servers: url, token });
-  try {
-    const manager = await jetstreamManager(connection);
-    return await eventually(
-      async () => {
-        let found = '';
-        for (const stream of streams) {
-          const { state } = await manager.streams.info(stream);
-          for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
-            const message = await manager.streams.getMessage(stream, { seq });
-            if (message) found += `${message.subject} ${JSON.stringify([...message.header])} ${message.string()}\n`;
-          }
-        }
-        return isThere(found) && found;
-      },
-      { what: 'what was waited for is in the streams', timeoutMs: 30_000 },
-    );
-  } finally {
-    await connection.close();
-  }
-}

@@ -129,6 +129,51 @@ describe('npm run operator', () => {
     startTimeoutMs,
   );
 
+  it(
+    'changes the plan of a workspace: its numbers stop to answer, and answer again',
+    async () => {
+      const { channelId, apiKey, baseUrl } = standalone.demo;
+      const get = async <Answer>(path: string): Promise<Answer> =>
+        (await (
+          await fetch(`${baseUrl}/api/v1${path}`, { headers: { authorization: `Bearer ${apiKey}` } })
+        ).json()) as Answer;
+      const { workspaceId } = standalone.demo;
+      const answersNow = async () => (await get<{ answers: boolean }>(`/channels/${channelId}`)).answers;
+      expect(await operator('set-plan', workspaceId, 'starter')).toEqual({
+        code: 0,
+        out: `Workspace ${workspaceId} (plan starter)\nChannels suspended: 1, resumed: 0\n`,
+        err: '',
+      });
+      expect(await answersNow()).toBe(false);
+      const { out } = await operator('set-plan', workspaceId, 'scale');
+      expect(out).toContain('Channels suspended: 0, resumed: 1');
+      expect(await answersNow()).toBe(true);
+      expect(await get('/usage')).toMatchObject({ messages: { limit: 20_000 } });
+    },
+    startTimeoutMs,
+  );
+
+  it(
+    'seals stored secrets anew, says how many are left, and touches none that does not open',
+    async () => {
+      expect(await operator('rotate-keys')).toEqual({
+        code: 0,
+        out: 'Sealed anew with k1: 0\nLeft with another key: 0\n',
+        err: '',
+      });
+      // A ring without the key of this installation.
+      const other = { ENCRYPTION_KEYS: `k9:${randomBytes(32).toString('base64')}` };
+      const { code, out, err } = await run(standalone, ['rotate-keys'], other);
+      expect({ code, out }).toEqual({
+        code: 1,
+        out: expect.stringMatching(/^Sealed anew with k9: 0\nLeft with another key: [1-9]\d*\n$/),
+      });
+      expect(err).toMatch(/^operator: What is left does not open[^\n]+\n$/);
+      expect(await operator('rotate-keys')).toMatchObject({ code: 0, out: expect.stringContaining('another key: 0') });
+    },
+    startTimeoutMs,
+  );
+
   it.each([
     ['no command', ['sweep'], 'There is no such command.'],
     ['an unknown option', ['stuck', '--hours', '1'], "Unknown option '--hours'"],
@@ -139,6 +184,12 @@ describe('npm run operator', () => {
     ],
     ['a missing word', ['dead-letters', 'replay'], 'Say which: a sequence from the list, or all.'],
     ['a missing name', ['workspaces', 'create'], '--name is wrong or missing'],
+    ['a plan of nobody', ['set-plan', 'scale'], 'Say which workspace, by its id.'],
+    [
+      'a plan that is none',
+      ['set-plan', '00000000-0000-7000-8000-000000000000', 'gold'],
+      'The plan is wrong or missing',
+    ],
     ['an unknown plan', ['workspaces', 'create', '--name', 'x', '--plan', 'gold'], '--plan is wrong or missing'],
   ])('says in one line what is wrong with %s', async (_what, args, says) => {
     const { code, out, err } = await operator(...args);
@@ -168,10 +219,11 @@ describe('npm run operator', () => {
 async function run(
   { dataDir }: Pick<StandaloneProcess, 'dataDir'>,
   args: readonly string[],
+  settings: Readonly<Record<string, string>> = {},
 ): Promise<{ code: number | null; out: string; err: string }> {
   const child = spawn(process.execPath, [join(root, 'apps/standalone/dist/operator.js'), ...args], {
     cwd: root,
-    env: { PATH: process.env.PATH, DATA_DIR: dataDir },
+    env: { PATH: process.env.PATH, DATA_DIR: dataDir, ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';

@@ -3,7 +3,9 @@ import {
   decideSend,
   decideTurn,
   givesBackDebit,
+  isMuteOver,
   isSettled,
+  type Holder,
   type QuietWindow,
   type ConversationState,
   type SendFact,
@@ -32,6 +34,7 @@ import {
   type SeededReply,
   type TestDatabase,
 } from '@answerline/testing';
+import { SecretBox } from '@answerline/secrets';
 import { classifyGraphError, type SendOutcome } from '@answerline/whatsapp';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
@@ -62,7 +65,9 @@ let sequence = 0;
 beforeAll(async () => {
   testDatabase = await createTestDatabase(migrateDatabase);
   database = await Database.connect({ url: testDatabase.url, applicationName: 'rules-spec' });
-  storeWebhooks = new StoreWebhooks(database, createLogger({ app: 'spec', level: 'silent' }));
+  const logger = createLogger({ app: 'spec', level: 'silent' });
+  const fingerprints = new SecretBox([{ id: 'k1', key: Buffer.alloc(32) }]).fingerprints('spec');
+  storeWebhooks = new StoreWebhooks(database, logger, fingerprints);
 });
 afterAll(async () => {
   await database.close();
@@ -70,10 +75,10 @@ afterAll(async () => {
 });
 
 /** A webhook of one message or one status. */
-async function receive(channel: SeededChannel, value: { messages?: object[]; statuses?: object[] }): Promise<void> {
+async function receive(channel: SeededChannel, value: object, field = 'messages'): Promise<void> {
   const { workspaceId, keyId, phoneNumberId } = channel;
   const metadata = { display_phone_number: '1', phone_number_id: phoneNumberId };
-  const changes = [{ field: 'messages', value: { messaging_product: 'whatsapp', metadata, ...value } }];
+  const changes = [{ field, value: { messaging_product: 'whatsapp', metadata, ...value } }];
   const body = { object: 'whatsapp_business_account', entry: [{ id: '1', changes }] };
   const delivery: Delivery = {
     subject: webhookSubject(workspaceId, keyId),
@@ -300,7 +305,75 @@ class TurnWorld {
 
   takeOver(pick: number): Promise<void> {
     const mutedUntil = pick % 3 === 0 ? null : this.#now + (pick % 5) * 10 * SECOND;
-    return this.#change({ type: 'take_over', mutedUntil });
+    return this.#change({ type: 'take_over', mutedUntil, by: pick % 4 === 0 ? 'meta_agent' : 'human' });
+  }
+
+  /** Somebody answers on the phone of the business. */
+  async echo(): Promise<void> {
+    const wireAt = Math.floor(this.#now / SECOND) * SECOND;
+    const { from: to, ...echo } = this.#message({ type: 'text', text: { body: 'I will call you.' } }, wireAt);
+    reach(`an echo while held by ${this.#state.heldBy ?? 'nobody'}`);
+    await this.#expect(
+      () => receive(this.#channel, { message_echoes: [{ ...echo, to }] }, 'smb_message_echoes'),
+      (now) => this.#takenOver('human', wireAt, now),
+    );
+  }
+
+  /** A message that Meta's own agent will answer. */
+  async standby(): Promise<void> {
+    const wireAt = Math.floor(this.#now / SECOND) * SECOND;
+    await this.#expect(
+      () => receive(this.#channel, { standby: { messages: [this.#text(wireAt)] } }, 'standby'),
+      (now) => [
+        ...this.#takenOver('meta_agent', wireAt, now),
+        { type: 'message', now, answerable: true, sentAt: wireAt, ...this.#quiet },
+      ],
+    );
+  }
+
+  #takenOver(by: Holder, saidAt: number, now: number): TurnFact[] {
+    const taken: TurnFact = { type: 'take_over', mutedUntil: saidAt + 24 * 3_600 * SECOND, by };
+    return isMuteOver(this.#state, now) ? [{ type: 'hand_back' }, taken] : [taken];
+  }
+
+  /** … who gives it up, a moment before what was said last: what it says from then on takes it again. */
+  async release(): Promise<void> {
+    reach(`released while held by ${this.#state.heldBy ?? 'nobody'}`);
+    const value = {
+      recipient: { phone_number_id: this.#channel.phoneNumberId },
+      sender: { phone_number: '12025550101' },
+      timestamp: unixSeconds(this.#now - 10 * SECOND),
+      control_passed: { previous_owner_app_role: 'meta_business_agent', metadata: newId() },
+    };
+    await this.#expect(
+      () => receive(this.#channel, value, 'messaging_handovers'),
+      () => [{ type: 'released' }],
+    );
+  }
+
+  async stopWord(): Promise<void> {
+    const wireAt = Math.floor(this.#now / SECOND) * SECOND;
+    const isFirst = this.#state.optedOutAt === null;
+    await this.#expect(
+      () => receive(this.#channel, { messages: [this.#message({ type: 'text', text: { body: 'Stop!' } }, wireAt)] }),
+      (now) => [
+        ...(isFirst ? [{ type: 'opt_out', now } as const] : []),
+        { type: 'message', now, answerable: true, sentAt: wireAt, ...this.#quiet },
+      ],
+    );
+  }
+
+  async startWord(): Promise<void> {
+    const wireAt = Math.floor(this.#now / SECOND) * SECOND;
+    const isOut = this.#state.optedOutAt !== null;
+    if (isOut) reach('START after STOP');
+    await this.#expect(
+      () => receive(this.#channel, { messages: [this.#message({ type: 'text', text: { body: 'ALTA' } }, wireAt)] }),
+      (now) => [
+        { type: 'message', now, answerable: true, sentAt: wireAt, ...this.#quiet },
+        ...(isOut ? [{ type: 'opt_in' } as const] : []),
+      ],
+    );
   }
   handBack(): Promise<void> {
     return this.#change({ type: 'hand_back' });
@@ -422,7 +495,7 @@ class TurnWorld {
     this.#messageIds.push(message.id);
     return message;
   }
-  #message(content: object, sentAt: number): { id: string; timestamp: string } {
+  #message(content: object, sentAt: number): { from: string; id: string; timestamp: string } {
     const id = `wamid.${newId()}`;
     return { ...content, ...{ from: '12025550101', id, timestamp: unixSeconds(sentAt) } };
   }
@@ -449,6 +522,11 @@ const TURN_STEPS = {
   crash: 2,
   takeOver: 3,
   handBack: 5,
+  echo: 1,
+  standby: 1,
+  release: 3,
+  stopWord: 1,
+  startWord: 4,
   optOut: 1,
   optIn: 4,
   aiOff: 1,
@@ -471,6 +549,18 @@ const SELDOM = [
   [step('claim'), step('commit', 4), step('commit', 4), step('message'), step('commit', 4)],
   [step('claim'), step('aiOff'), step('commit'), step('commit', 2)],
   [step('claim'), step('commit', 5), step('message'), step('handBack'), step('message'), step('claim'), step('commit')],
+  [step('claim'), step('echo'), step('renew'), step('release'), step('echo'), step('message')],
+  [step('standby'), step('standby'), step('echo'), step('release'), step('standby')],
+  [step('standby'), step('release'), step('message'), step('claim'), step('commit')],
+  [
+    step('claim'),
+    step('stopWord'),
+    step('commit'),
+    step('message'),
+    step('stopWord'),
+    step('startWord'),
+    step('message'),
+  ],
 ];
 
 describe('turns', () => {
@@ -496,6 +586,11 @@ describe('turns', () => {
       'commit: committed',
       'commit: again',
       'commit: stop',
+      'an echo while held by nobody',
+      'an echo while held by human',
+      'released while held by meta_agent',
+      'released while held by human',
+      'START after STOP',
     ]) {
       expect([situation, reached.get(situation) ?? 0]).not.toEqual([situation, 0]);
     }
@@ -553,7 +648,8 @@ class SendWorld {
       },
       (now) => {
         const [id, state] = open ?? [];
-        if (id === undefined || !state || state.dueAt === null || state.dueAt > now || row.hold) return [];
+        if (id === undefined || !state || state.dueAt === null || state.dueAt > now || (row.hold && row.answers))
+          return [];
         const fact: SendFact = {
           type: 'claim',
           now,

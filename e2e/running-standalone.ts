@@ -18,6 +18,7 @@ export interface DemoFile {
   readonly sandboxUrl: string;
   readonly apiKey: string;
   readonly operatorKey: string;
+  readonly workspaceId: string;
   readonly chatbotId: string;
   readonly channelId: string;
   readonly phoneNumberId: string;

@@ -57,5 +57,6 @@ export const commands = {
   operator: (args) => [build, { args: ['apps/standalone/dist/operator.js', ...args] }],
   'bench:webhook': (args) => [build, { args: [quiet, 'bench/webhook.ts', ...args] }],
   'bench:turn': (args) => [build, { args: [quiet, 'bench/turn.ts', ...args] }],
+  'bench:fairness': (args) => [build, { args: [quiet, 'bench/fairness.ts', ...args] }],
   'bench:retrieval': (args) => [build, { args: [quiet, 'bench/retrieval.ts', ...args] }],
 };

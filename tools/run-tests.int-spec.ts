@@ -17,12 +17,12 @@ describe('run-tests', () => {
   });
 
   /** Runs Jest on files of a tiny project. Gives the last line of all that was printed, and how it ended. */
-  async function run(files: Record<string, string>, args: string[] = [], config: object = {}) {
+  async function run(files: Record<string, string>, args: string[] = [], config: object = {}, project = 'tiny') {
     for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
     const jestConfig = join(dir, 'jest.config.json');
     const settings = {
       rootDir: dir,
-      displayName: 'tiny',
+      displayName: project,
       transform: {},
       testMatch: ['<rootDir>/*.spec.js'],
       reporters: ['default', join(root, 'tools/closing-line-reporter.mjs')],
@@ -30,7 +30,7 @@ describe('run-tests', () => {
     };
     await writeFile(jestConfig, JSON.stringify(settings));
     const closingLineFile = join(dir, 'closing-lines');
-    const runner = ['--conditions=@answerline/source', 'tools/run-tests.ts', 'tiny', '--config', jestConfig, ...args];
+    const runner = ['--conditions=@answerline/source', 'tools/run-tests.ts', project, '--config', jestConfig, ...args];
     const { status, stdout, stderr } = spawnSync('sh', ['-c', 'exec "$@" 2>&1', 'sh', process.execPath, ...runner], {
       cwd: root,
       encoding: 'utf8',
@@ -75,6 +75,21 @@ describe('run-tests', () => {
   it('counts a file that cannot be loaded', async () => {
     const files = { 'a.spec.js': green, 'b.spec.js': `require('./nowhere.js');` };
     expect(await run(files)).toMatchObject({ status: 1, lastLine: '1 passed, 1 failed' });
+  });
+
+  it('counts a test that docs/seed-coverage.md names and a whole run did not run', async () => {
+    const unit = { testMatch: ['<rootDir>/*.spec.ts'] };
+    await mkdir(join(dir, 'docs'));
+    const page =
+      '| Bread rises. | `a.spec.ts` › "rises" | the oven | |\n| It cools. | `a.spec.ts` › "cools" | the oven | |\n';
+    await writeFile(join(dir, 'docs/seed-coverage.md'), page);
+    const missing = await run({ 'a.spec.ts': green }, [], unit, 'unit');
+    expect(missing).toMatchObject({ status: 1, lastLine: '1 passed, 1 failed' });
+    expect(missing.output).toContain('docs/seed-coverage.md names a test that did not run: a.spec.ts › cools');
+    // What was left out on purpose proves nothing, and nobody said it did.
+    expect(await run({}, ['a.spec'], unit, 'unit')).toMatchObject({ status: 0, lastLine: '1 passed, 0 failed' });
+    const both = { 'a.spec.ts': `${green} test('cools', () => {});` };
+    expect(await run(both, [], unit, 'unit')).toMatchObject({ status: 0, lastLine: '2 passed, 0 failed' });
   });
 
   it('counts a failing afterAll', async () => {

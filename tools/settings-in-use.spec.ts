@@ -10,9 +10,6 @@ const ofLaterParts: Readonly<Partial<Record<SettingName, string>>> = {
   TRUSTED_PROXIES: 'rate limits by address come with sign-in and web chat',
   METRICS_PORT: 'metrics',
   EMBEDDING_MODEL_DIR: 'a model inside the process',
-  SMTP_URL: 'mail to owners',
-  MAIL_FROM: 'mail to owners',
-  OPERATOR_EMAIL: 'mail to the operator',
   SIGN_UP: 'accounts',
 };
 

@@ -47,21 +47,12 @@ async function openShop(at: ClusterAddresses, shop: number, quiet: QuietWindow):
     appSecret: randomBytes(16).toString('hex'),
   };
   const displayPhoneNumber = `+1 555-010-02${String(shop).padStart(2, '0')}`;
-  const channel = await call<{ callbackUrl: string; verifyToken: string }>(
-    'PUT',
-    `${api}/chatbots/${chatbot.id}/channels/whatsapp`,
-    { body: { ...meta, displayPhoneNumber }, key },
-  );
-  const { phoneNumberId, ...secrets } = meta;
+  const { phoneNumberId, ...settings } = meta;
   await call('PUT', `${at.sandboxUrl}/sandbox/numbers/${phoneNumberId}`, {
-    body: {
-      ...secrets,
-      displayPhoneNumber,
-      verifiedName: name,
-      callbackUrl: channel.callbackUrl,
-      verifyToken: channel.verifyToken,
-    },
+    body: { ...settings, displayPhoneNumber, verifiedName: name },
   });
+  // Meta is told of the callback by this.
+  await call('PUT', `${api}/chatbots/${chatbot.id}/channels/whatsapp`, { body: meta, key });
   return { shop, phoneNumberId, wabaId: meta.wabaId, displayPhoneNumber };
 }
 

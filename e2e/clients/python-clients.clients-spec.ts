@@ -49,7 +49,7 @@ beforeAll(async () => {
   standalone = await startStandalone({
     env: { NATS_URL: natsUrl(), GRPC_PORT: String(grpcPort), INTERNAL_TOKEN: internalToken },
   });
-  demo = standalone.demo as typeof demo;
+  demo = standalone.demo;
 }, START_MS);
 
 afterAll(async () => {

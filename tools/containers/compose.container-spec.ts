@@ -23,6 +23,8 @@ const models = {
   EMBEDDING_BASE_URL: 'https://embeddings.example.com/v1',
   EMBEDDING_API_KEY_FILE: '/run/secrets/embedding_api_key',
 };
+/** And with mails. */
+const mails = { SMTP_URL_FILE: '/run/secrets/smtp_url', MAIL_FROM: 'Answerline <no-reply@example.com>' };
 
 let compose: ComposeProject;
 let secretsDir: string;
@@ -119,7 +121,7 @@ describe('docker-compose.yml', () => {
   });
 
   it.each(ours)('gives %s the secrets that it reads, in files from which the settings come', (name) => {
-    const project = load({ PUBLIC_URL: 'https://answerline.example.com', ...models });
+    const project = load({ PUBLIC_URL: 'https://answerline.example.com', ...models, ...mails });
     const mounted = new Map((serviceOf(name, project).secrets ?? []).map(({ source, target }) => [target, source]));
     const environment = environmentOf(name, project).filter(
       ([key, value]) => !key.endsWith('_FILE') || mounted.has(value),
@@ -128,6 +130,7 @@ describe('docker-compose.yml', () => {
     expect([...mounted.keys()].toSorted()).toEqual(named.toSorted());
 
     for (const key of ['openai_api_key', 'embedding_api_key']) writeFileSync(join(secretsDir, key), 'a-key');
+    writeFileSync(join(secretsDir, 'smtp_url'), 'smtps://user:password@smtp.example.com');
     const here = environment.map(([key, value]) => [
       key,
       key.endsWith('_FILE') ? join(secretsDir, mounted.get(value) ?? '') : value,
@@ -156,6 +159,7 @@ describe('docker-compose.yml', () => {
       internal_token: ['gateway', 'rag'],
       openai_api_key: ['rag'],
       embedding_api_key: ['rag'],
+      smtp_url: ['notifier'],
     });
   });
 });
