@@ -30,5 +30,7 @@ export default {
   ],
   // Of hooks too, which stop servers. Tests have deadlines of their own.
   testTimeout: 60_000,
+  // Modules of each spec file stay in the worker's heap; one that has grown beyond this makes room for a new worker.
+  workerIdleMemoryLimit: '1GB',
   reporters: ['default', '<rootDir>/tools/closing-line-reporter.mjs'],
 };
