@@ -240,7 +240,7 @@ export function describePhoneStory(name: string, settings: () => Readonly<Record
       await phone.page.getByRole('button', { name: 'Authorize' }).click();
       await phone.page.getByLabel('auth-bearer-value').fill(demo.apiKey);
       await phone.page.getByRole('button', { name: 'Apply credentials' }).click();
-      await phone.page.getByRole('button', { name: 'Close' }).click();
+      await phone.page.getByRole('button', { name: 'Close', exact: true }).click();
       await phone.picture('api-docs');
       await phone.page.locator('#operations-Chatbots-ChatbotsController_list .opblock-summary-control').click();
       await phone.page.getByRole('button', { name: 'Execute' }).click();
