@@ -152,7 +152,7 @@ describe('docker-compose.yml', () => {
       nats_url: ['gateway', 'ingest', 'notifier', 'rag'],
       elastic_password: ['elasticsearch'],
       elasticsearch_url: ['rag'],
-      encryption_keys: ['gateway', 'notifier'],
+      encryption_keys: ['gateway', 'ingest', 'notifier'],
       // Until there are sessions, only its being set is asked for.
       auth_secret: [],
       operator_key: ['gateway'],
