@@ -93,6 +93,23 @@ describe('starting, stopping and starting again', () => {
     expect(standalone.output().trim().split('\n')).toEqual([...lines, 'Stopping …']);
   }, 90_000);
 
+  it('mails the owner of the demo when a customer asks for a human', async () => {
+    const standalone = await startStandalone({ dataDir });
+    const { sandboxUrl, phoneNumberId } = standalone.demo;
+    await fetch(`${sandboxUrl}/sandbox/messages`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ phoneNumberId, contactId: 'customer-a', text: 'Can I talk to a human?' }),
+    });
+    const mails = async () => {
+      const { items } = (await (await fetch(`${sandboxUrl}/sandbox/mails`)).json()) as { items: { to: string[] }[] };
+      return items.map(({ to }) => to);
+    };
+    await eventually(async () => (await mails()).length > 0, { what: 'the mail is there', timeoutMs: 20_000 });
+    expect(await mails()).toEqual([['owner@wren-lane-bakery.example']]);
+    expect(await standalone.stop()).toBe(0);
+  }, 60_000);
+
   it.each(['PORT', 'SANDBOX_PORT'])('says that %s is in use, and stops what it had started', async (setting) => {
     const startedAt = performance.now();
     const { code, lines } = await refusal({ dataDir, env: { [setting]: busyPort } });

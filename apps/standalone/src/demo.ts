@@ -38,6 +38,8 @@ const bakerySchema = z.object({
 
 const sourcesSchema = z.object({ items: z.array(sourceSchema) });
 
+/** Whom the sandbox's mailbox shows as the owner. RFC 2606: nobody can have such an address. */
+const OWNER_EMAIL = 'owner@wren-lane-bakery.example';
 const DISPLAY_PHONE_NUMBER = '+1 555-010-0199';
 const CALL_TIMEOUT_MS = 10_000;
 const MAX_ANSWER_BYTES = 1024 * 1024;
@@ -109,7 +111,13 @@ export const waitingLine = (code: string): string =>
 async function makeDemo(place: DemoPlace, bakery: z.infer<typeof bakerySchema>): Promise<Demo> {
   const { baseUrl, operatorKey } = place;
   const { workspace, apiKey } = createdWorkspaceSchema.parse(
-    await call(baseUrl, 'POST', '/api/v1/workspaces', { name: bakery.name, plan: 'scale' }, operatorKey),
+    await call(
+      baseUrl,
+      'POST',
+      '/api/v1/workspaces',
+      { name: bakery.name, plan: 'scale', ownerEmail: OWNER_EMAIL },
+      operatorKey,
+    ),
   );
   const chatbot = chatbotSchema.parse(
     await call(

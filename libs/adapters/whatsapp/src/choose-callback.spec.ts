@@ -58,6 +58,15 @@ describe('planCallback', () => {
       { step: 'nothing' },
     ],
     [
+      '… that is now to be replaced',
+      {
+        callbacks: { ...none, phoneNumber: OWN, application: FOREIGN },
+        appSubscription: subscription(FOREIGN),
+        choice: 'replace',
+      },
+      set,
+    ],
+    [
       'the number has our override at an earlier address',
       { callbacks: { ...none, phoneNumber: EARLIER } },
       { step: 'set_number_override' },

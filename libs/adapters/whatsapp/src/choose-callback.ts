@@ -69,7 +69,8 @@ export function planCallback({ ownUrl, callbacks, appSubscription, canManage, ch
   if (isOwnCallback(current.url, ownUrl)) {
     if (current.level === 'application') return byApp;
     if (current.level === 'phoneNumber' && current.url !== ownUrl) return { step: 'set_number_override' };
-    return { step: 'nothing' };
+    // With an override of its own the number comes here already; whoever says `replace` means the app.
+    return choice === 'replace' ? byApp : { step: 'nothing' };
   }
   if (choice === undefined) return { step: 'refuse' };
   if (choice === 'replace' && current.level === 'application') return byApp;

@@ -20,6 +20,7 @@ type Message = z.infer<typeof messageSchema>;
 
 /** The type under which notes for the AI are stored: nobody but the owner and the AI reads them. */
 const NOTE_TYPE = 'note';
+const CHANNEL_OFF = 'The channel is switched off: connect the number again, or choose a plan that has WhatsApp.';
 const HANDED_BACK = 'A colleague has spoken with the customer and has handed the conversation back to you.';
 
 /** What people of the business do in a conversation. */
@@ -44,7 +45,7 @@ export class AnswerAsHuman {
     const said = await this.#database.transaction(async (sql) => {
       const { now, conversation } = await lock(sql, workspaceId, conversationId);
       const { channelAnswers, windowUntil } = conversation.state;
-      if (!channelAnswers) throw new RefusedRequest('channel_off', 'The channel is switched off.', 409);
+      if (!channelAnswers) throw new RefusedRequest('channel_off', CHANNEL_OFF, 409);
       if (windowUntil === null || windowUntil <= now) {
         const until = windowUntil === null ? null : new Date(windowUntil).toISOString();
         throw new RefusedRequest('window_closed', 'The contact has not written in the last 24 hours.', 409, {

@@ -65,7 +65,11 @@ export class CheckHealth {
   async request(workspaceId: string, channelId: string): Promise<ChannelHealth> {
     const record = await this.#find(workspaceId, channelId);
     if (record.facts.lifecycle !== 'connected') {
-      throw new RefusedRequest('channel_not_connected', 'Only a connected channel can be checked.', 409);
+      throw new RefusedRequest(
+        'channel_not_connected',
+        'Only a connected channel can be checked: connect the number again first.',
+        409,
+      );
     }
     await claimRequestedCheck(this.#database, record, this.#now());
     await this.run(channelId);
