@@ -1,37 +1,11 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Secret } from '@answerline/config';
-import { createGatewayAdapter, GatewayModule, openGatewayDoors } from '@answerline/feature-gateway';
-import { IngestModule } from '@answerline/feature-ingest';
-import { NotifierModule } from '@answerline/feature-notifier';
-import { RagModule } from '@answerline/feature-rag';
-import { KnowledgeIndex, LanceKnowledgeIndex } from '@answerline/knowledge-index';
-import { Answerer, Embedder, ExtractiveAnswerer, type Answer, type AnswerRequest } from '@answerline/language-model';
-import { HealthRegistry } from '@answerline/lifecycle';
-import { createLogger, LOGGER } from '@answerline/logging';
-import { Mailer, NoMailer } from '@answerline/mail';
-import { MessageBus } from '@answerline/messaging';
-import { closeOperatorConnections } from '@answerline/outbound-http';
-import { Database, migrateDatabase } from '@answerline/persistence';
-import { PartsModule } from '@answerline/process-parts';
-import { RagClient } from '@answerline/rag-client';
+import { Answerer, ExtractiveAnswerer, type Answer, type AnswerRequest } from '@answerline/language-model';
+import { type Database } from '@answerline/persistence';
 import { type JournalEntry } from '@answerline/sandbox';
-import { SecretBox } from '@answerline/secrets';
-import {
-  createTestDatabase,
-  eventually,
-  freePort,
-  startTestNats,
-  startTestSandbox,
-  tempDir,
-  type TestDatabase,
-  type TestNats,
-  type TestSandbox,
-} from '@answerline/testing';
-import { GraphClient, GraphManagement } from '@answerline/whatsapp';
+import { eventually, type TestSandbox } from '@answerline/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { Test } from '@nestjs/testing';
+import { startWholeProduct, type WholeProduct } from './whole-product.ts';
 
 /**
  * Situations on the whole way of a message, each brought about on purpose: gateway, ingest, rag and notifier in one process on a
@@ -79,19 +53,13 @@ class GatedAnswerer extends Answerer {
   }
 }
 
-let testDatabase: TestDatabase;
-let nats: TestNats;
+let product: WholeProduct;
 let sandbox: TestSandbox;
 let database: Database;
-let bus: MessageBus;
-let index: LanceKnowledgeIndex;
-let app: NestFastifyApplication;
-let origin: string;
 let apiKey: string;
 let chatbotId: string;
 let channelId: string;
 const answerer = new GatedAnswerer();
-const operatorKey = randomBytes(24).toString('hex');
 const meta = {
   appId: '1001',
   wabaId: '1002',
@@ -102,62 +70,14 @@ const meta = {
 const { phoneNumberId } = meta;
 
 beforeAll(async () => {
-  [testDatabase, nats, sandbox] = await Promise.all([
-    createTestDatabase(migrateDatabase),
-    startTestNats(),
-    startTestSandbox(),
-  ]);
-  const logger = createLogger({ app: 'spec', level: 'silent' });
-  database = await Database.connect({ url: testDatabase.url, applicationName: 'by-hand-spec' });
-  const { url, token } = nats;
-  bus = await MessageBus.connect({ url, token, name: 'by-hand-spec', logger, profile: 'standalone' });
-  await bus.reconcile();
-  index = await LanceKnowledgeIndex.open({ folder: await tempDir(), mode: 'write' });
-  const port = await freePort();
-  origin = `http://127.0.0.1:${String(port)}`;
-  const parts = PartsModule.of([
-    [LOGGER, logger],
-    [HealthRegistry, new HealthRegistry()],
-    [Database, database],
-    [MessageBus, bus],
-    [KnowledgeIndex, index],
-    [Answerer, answerer],
-    [Embedder, null],
-    // Nobody asks by API here.
-    [RagClient, new RagClient({ url: 'grpc://127.0.0.1:1', token: 'none' })],
-    [SecretBox, sandbox.secrets],
-    [GraphClient, new GraphClient({ baseUrl: sandbox.url, version: 'v26.0' })],
-    [GraphManagement, new GraphManagement({ baseUrl: sandbox.url, version: 'v26.0' })],
-    [Mailer, new NoMailer()],
-  ]);
-  const gateway = GatewayModule.forRoot({
-    publicUrl: origin,
-    operatorKey: new Secret(operatorKey),
-    defaultPlan: 'scale',
-    upgradeUrl: undefined,
-    requireAppSecret: true,
-  });
-  const module = await Test.createTestingModule({
-    imports: [
-      parts,
-      gateway,
-      IngestModule,
-      RagModule,
-      NotifierModule.forRoot({ publicUrl: origin, operatorEmail: undefined, upgradeUrl: undefined }),
-    ],
-  }).compile();
-  app = module.createNestApplication<NestFastifyApplication>(createGatewayAdapter(), { bodyParser: false });
-  await openGatewayDoors(app);
-  await app.listen(port, '127.0.0.1');
+  product = await startWholeProduct(answerer);
+  ({ sandbox, database } = product);
   await connect();
 }, START_MS);
 
 afterAll(async () => {
   answerer.open();
-  await app.close();
-  await closeOperatorConnections();
-  await Promise.all([bus.close(), database.close(), index.close(), sandbox.close()]);
-  await Promise.all([nats.stop(), testDatabase.drop()]);
+  await product.close();
 }, START_MS);
 
 afterEach(async () => {
@@ -166,19 +86,20 @@ afterEach(async () => {
 });
 
 async function api<Body>(method: string, path: string, body?: object, key = apiKey): Promise<Body> {
-  const response = await fetch(`${origin}/api/v1${path}`, {
-    method,
-    headers: { authorization: `Bearer ${key}`, ...(body && { 'content-type': 'application/json' }) },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${method} ${path}: ${String(response.status)} ${text}`);
-  return JSON.parse(text) as Body;
+  const answer = await product.call<Body>(key, method, path, body);
+  if (answer.status >= 300)
+    throw new Error(`${method} ${path}: ${String(answer.status)} ${JSON.stringify(answer.body)}`);
+  return answer.body;
 }
 
 /** A bakery on a number of the sandbox, made through the API as a customer would. */
 async function connect(): Promise<void> {
-  const created = await api<{ apiKey: string }>('POST', '/workspaces', { name: 'Bakery', plan: 'scale' }, operatorKey);
+  const created = await api<{ apiKey: string }>(
+    'POST',
+    '/workspaces',
+    { name: 'Bakery', plan: 'scale' },
+    product.operatorKey,
+  );
   ({ apiKey } = created);
   ({ id: chatbotId } = await api<{ id: string }>('POST', '/chatbots', { name: 'Bakery' }));
   const source = await api<{ id: string }>('POST', `/chatbots/${chatbotId}/sources`, {
@@ -594,5 +515,5 @@ it('every number stands in one turn, every turn has at most one reply, and debit
   );
   expect(odd).toMatchObject({ gaps: 0, unanswered: 0 });
   expect(odd?.debits).toBe(odd?.accepted);
-  expect(await bus.listDeadLetters({ limit: 10 })).toEqual([]);
+  expect(await product.bus.listDeadLetters({ limit: 10 })).toEqual([]);
 });

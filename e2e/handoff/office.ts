@@ -1,36 +1,9 @@
 import { randomBytes, randomInt } from 'node:crypto';
-import { Secret } from '@answerline/config';
-import { createGatewayAdapter, GatewayModule, openGatewayDoors } from '@answerline/feature-gateway';
-import { IngestModule } from '@answerline/feature-ingest';
-import { NotifierModule } from '@answerline/feature-notifier';
-import { RagModule } from '@answerline/feature-rag';
-import { KnowledgeIndex, LanceKnowledgeIndex } from '@answerline/knowledge-index';
-import { Answerer, Embedder } from '@answerline/language-model';
-import { HealthRegistry } from '@answerline/lifecycle';
-import { createLogger, LOGGER } from '@answerline/logging';
-import { Mailer, NoMailer } from '@answerline/mail';
-import { MessageBus } from '@answerline/messaging';
-import { closeOperatorConnections } from '@answerline/outbound-http';
-import { Database, migrateDatabase } from '@answerline/persistence';
-import { PartsModule } from '@answerline/process-parts';
-import { RagClient } from '@answerline/rag-client';
+import { type Answerer } from '@answerline/language-model';
+import { type Database } from '@answerline/persistence';
 import { type JournalEntry } from '@answerline/sandbox';
-import { SecretBox } from '@answerline/secrets';
-import {
-  captureLogs,
-  createTestDatabase,
-  eventually,
-  freePort,
-  startTestNats,
-  startTestSandbox,
-  tempDir,
-  type TestSandbox,
-} from '@answerline/testing';
-import { GraphClient, GraphManagement } from '@answerline/whatsapp';
-import { type INestApplicationContext } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { Test } from '@nestjs/testing';
+import { eventually, type TestSandbox } from '@answerline/testing';
+import { startWholeProduct } from '../whole-product.ts';
 
 export interface ApiAnswer<Body = Record<string, unknown>> {
   readonly status: number;
@@ -77,77 +50,12 @@ export interface ConversationRow {
 const QUIET_MS = 100;
 const READY_MS = 20_000;
 
-/** Opens it. With two workers, rag and notifier are there twice, each with connections of its own. */
+/** Opens it. With two workers, rag and notifier are there twice. */
 export async function openOffice(answerer: Answerer, workers: 1 | 2 = 1): Promise<Office> {
-  const [testDatabase, nats, sandbox, port] = await Promise.all([
-    createTestDatabase(migrateDatabase),
-    startTestNats(),
-    startTestSandbox(),
-    freePort(),
-  ]);
-  const logs = captureLogs();
-  const logger = createLogger({ app: 'spec', level: 'error', destination: logs.stream });
-  const origin = `http://127.0.0.1:${String(port)}`;
-  const operatorKey = randomBytes(24).toString('hex');
-  const index = await LanceKnowledgeIndex.open({ folder: await tempDir(), mode: 'write' });
-  const closing: (() => Promise<unknown>)[] = [];
-
-  const connect = async (name: string) => {
-    const database = await Database.connect({ url: testDatabase.url, applicationName: name });
-    const bus = await MessageBus.connect({ url: nats.url, token: nats.token, name, logger, profile: 'standalone' });
-    closing.push(() => Promise.all([bus.close(), database.close()]));
-    await bus.reconcile();
-    const parts = PartsModule.of([
-      [LOGGER, logger],
-      [HealthRegistry, new HealthRegistry()],
-      [Database, database],
-      [MessageBus, bus],
-      [KnowledgeIndex, index],
-      [Answerer, answerer],
-      [Embedder, null],
-      [RagClient, new RagClient({ url: 'grpc://127.0.0.1:1', token: 'none' })],
-      [SecretBox, sandbox.secrets],
-      [GraphClient, new GraphClient({ baseUrl: sandbox.url, version: 'v26.0' })],
-      [GraphManagement, new GraphManagement({ baseUrl: sandbox.url, version: 'v26.0' })],
-      [Mailer, new NoMailer()],
-    ]);
-    return { database, parts };
-  };
-  const notifier = NotifierModule.forRoot({ publicUrl: origin, operatorEmail: undefined, upgradeUrl: undefined });
-
-  const { database, parts } = await connect('office');
-  const gateway = GatewayModule.forRoot({
-    publicUrl: origin,
-    operatorKey: new Secret(operatorKey),
-    defaultPlan: 'scale',
-    upgradeUrl: undefined,
-    requireAppSecret: true,
-  });
-  const module = await Test.createTestingModule({
-    imports: [parts, gateway, IngestModule, RagModule, notifier],
-  }).compile();
-  const app = module.createNestApplication<NestFastifyApplication>(createGatewayAdapter(), { bodyParser: false });
-  await openGatewayDoors(app);
-  await app.listen(port, '127.0.0.1');
-  let second: INestApplicationContext | undefined;
-  if (workers === 2) {
-    const { parts: others } = await connect('office-2');
-    second = await NestFactory.createApplicationContext(
-      { module: SecondWorkers, imports: [others, RagModule, notifier] },
-      { logger: false },
-    );
-  }
-
-  let apiKey = operatorKey;
-  const call: Office['call'] = async <Body>(method: string, path: string, body?: object) => {
-    const response = await fetch(`${origin}/api/v1${path}`, {
-      method,
-      headers: { authorization: `Bearer ${apiKey}`, ...(body && { 'content-type': 'application/json' }) },
-      ...(body && { body: JSON.stringify(body) }),
-    });
-    if (response.status >= 500) throw new Error(`${method} ${path}: ${String(response.status)}\n${logs.text()}`);
-    return { status: response.status, body: (await response.json()) as Body };
-  };
+  const product = await startWholeProduct(answerer, workers);
+  const { database, sandbox } = product;
+  let apiKey = product.operatorKey;
+  const call: Office['call'] = (method, path, body) => product.call(apiKey, method, path, body);
   const made = async <Body>(method: string, path: string, body: object): Promise<Body> => {
     const { status, body: answer } = await call<Body>(method, path, body);
     if (status >= 300) throw new Error(`${method} ${path}: ${String(status)} ${JSON.stringify(answer)}`);
@@ -232,14 +140,6 @@ export async function openOffice(answerer: Answerer, workers: 1 | 2 = 1): Promis
       if (!row) throw new Error('The contact has no conversation yet.');
       return row;
     },
-    close: async () => {
-      await Promise.all([app.close(), second?.close()]);
-      await closeOperatorConnections();
-      for (const close of closing) await close();
-      await Promise.all([index.close(), sandbox.close()]);
-      await Promise.all([nats.stop(), testDatabase.drop()]);
-    },
+    close: () => product.close(),
   };
 }
-
-class SecondWorkers {}
