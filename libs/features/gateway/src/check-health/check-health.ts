@@ -149,10 +149,11 @@ export class CheckHealth {
       await giveBackCheck(sql, channelId);
       return [];
     }
+    const checks = lastWords(result.checks, before.check?.result.checks ?? []);
     const { alarms, alarmed } = decideAlarms(
       {
         alarmed: before.alarmed,
-        refused: refusedCredentials(result.checks),
+        refused: refusedCredentials(checks),
         isConclusive: hasTokenVerdict(result.checks),
         tokenExpiresAt: expiryOf(report, before),
       },
@@ -173,7 +174,7 @@ export class CheckHealth {
         now + DAY_MS - Math.random() * SPREAD_MS,
         now,
         credentials.hash,
-        JSON.stringify({ ...result, checks: lastWords(result.checks, before.check?.result.checks ?? []) }),
+        JSON.stringify({ ...result, checks }),
         expiryOf(report, before),
         alarmed,
       ],

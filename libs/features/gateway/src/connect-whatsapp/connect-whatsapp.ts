@@ -122,14 +122,26 @@ export class ConnectWhatsApp {
       isAppMissing: report.subscribedAppIds?.includes(connection.appId) === false,
       callback: plan,
       hadAppSubscription: report.appSubscription !== null,
+      hadNumberOverride: report.phoneNumber?.callbacks.phoneNumber !== undefined,
     });
     if (setUp.refused) throw connectionRefused(replaced(report.checks, setUp.refused), setUp.refused);
     try {
       const settled = setUp.changed ? await this.#check(connection, target, request) : report;
-      const checks = afterSetup(settled.checks, plan);
+      const checks = afterSetup(settled.checks, plan, setUp.isFinal);
       const failed = checks.find(({ status }) => status === 'failed');
       if (failed) throw connectionRefused(checks, failed, settled.retryAfterMs);
-      return await this.#store(chatbotId, request, claim, { connection, target, report: settled, checks });
+      return await this.#store(chatbotId, request, claim, {
+        connection,
+        target,
+        // When Meta was away for the second look, what it said at the first stands.
+        report: {
+          ...settled,
+          token: settled.token ?? report.token,
+          phoneNumber: settled.phoneNumber ?? report.phoneNumber,
+        },
+        hasSetOverride: plan.step === 'set_number_override',
+        checks,
+      });
     } catch (error) {
       await setUp.undo();
       throw error;
@@ -144,10 +156,11 @@ export class ConnectWhatsApp {
       readonly connection: Connection;
       readonly target: WebhookTarget;
       readonly report: ConnectionReport;
+      readonly hasSetOverride: boolean;
       readonly checks: readonly WhatsAppCheck[];
     },
   ): Promise<ConnectedChannel> {
-    const { connection, target, report, checks } = connected;
+    const { connection, target, report, hasSetOverride, checks } = connected;
     const ownOverride = report.phoneNumber?.callbacks.phoneNumber;
     const channel = await this.#database.transaction(async (sql) => {
       const channelId = await storeConnection(sql, this.#secretBox, claim, {
@@ -156,9 +169,7 @@ export class ConnectWhatsApp {
         phoneNumber: report.phoneNumber,
         displayPhoneNumber: request.displayPhoneNumber,
         hasNumberOverride:
-          report.phoneNumber && ownOverride !== undefined
-            ? isOwnCallback(ownOverride, target.callbackUrl)
-            : report.phoneNumber && false,
+          hasSetOverride || (report.phoneNumber && isOwnCallback(ownOverride ?? '', target.callbackUrl)),
         isWebhookVerified: checks.some(({ check, status }) => check === 'callback' && status === 'ok'),
         now: Date.now(),
       });

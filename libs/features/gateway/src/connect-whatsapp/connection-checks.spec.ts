@@ -62,9 +62,9 @@ describe('beforeSetup', () => {
 
 describe('afterSetup', () => {
   it('warns of what the owner has yet to do, and of nothing else', () => {
-    const byHand = afterSetup([...notSetUp, check('waba', 'failed', 'graph_unreachable')], { step: 'by_hand' });
+    const byHand = afterSetup([...notSetUp, check('waba', 'failed', 'graph_unreachable')], { step: 'by_hand' }, false);
     expect(byHand.map(({ status }) => status)).toEqual(['ok', 'warning', 'warning', 'warning', 'warning', 'failed']);
-    expect(afterSetup(notSetUp, setsApp)).toEqual(notSetUp);
+    expect(afterSetup(notSetUp, setsApp, false)).toEqual(notSetUp);
   });
 });
 

@@ -58,11 +58,15 @@ export function beforeSetup(report: readonly WhatsAppCheck[], plan: CallbackPlan
 // Meta is away, or asks to wait: then nothing is begun.
 const isAboutMeta = ({ code }: WhatsAppCheck): boolean => code === 'graph_unreachable' || code === 'rate_limited';
 
-/** The checks after it. What the owner still has to do at Meta is a warning: the number is connected, and waits for it. */
-export function afterSetup(checks: readonly WhatsAppCheck[], plan: CallbackPlan): WhatsAppCheck[] {
-  if (plan.step !== 'by_hand') return [...checks];
+/**
+ * The checks after it. What the owner still has to do at Meta is a warning: the number is connected, and waits for it. So is a
+ * Meta that was away for this look, when what it confirmed just before cannot be undone.
+ */
+export function afterSetup(checks: readonly WhatsAppCheck[], plan: CallbackPlan, isFinal: boolean): WhatsAppCheck[] {
+  const isLeftToTheOwner = (check: WhatsAppCheck): boolean =>
+    plan.step === 'by_hand' && aboutWebhook.includes(check.check) && !isAboutMeta(check);
   return checks.map((check) =>
-    check.status === 'failed' && aboutWebhook.includes(check.check) && !isAboutMeta(check)
+    check.status === 'failed' && (isLeftToTheOwner(check) || (isFinal && isAboutMeta(check)))
       ? { ...check, status: 'warning' }
       : check,
   );

@@ -18,6 +18,8 @@ export interface WebhookSetup {
   readonly callback: CallbackPlan;
   /** The app had no subscription, so undoing takes it away again. */
   readonly hadAppSubscription: boolean;
+  /** The number had an override, whoever's: setting ours took it away. */
+  readonly hadNumberOverride: boolean;
 }
 
 type Undo = () => Promise<GraphRead<null>>;
@@ -25,6 +27,8 @@ type Undo = () => Promise<GraphRead<null>>;
 /** What was changed at Meta, and its way back. */
 export interface SetUpWebhook {
   readonly changed: boolean;
+  /** What stood there before cannot be set again, so that giving up now would leave nothing that delivers. */
+  readonly isFinal: boolean;
   /** Why it did not work; everything was undone then. */
   readonly refused: WhatsAppCheck | undefined;
   /** Takes back what was done, last first, as far as Meta lets. */
@@ -44,9 +48,13 @@ export async function setUpWebhook(graph: GraphManagement, setup: WebhookSetup):
     const refused = await step(graph, setup, undos);
     if (!refused) continue;
     await undo();
-    return { changed: false, refused, undo };
+    return { changed: false, isFinal: false, refused, undo };
   }
-  return { changed: setup.isAppMissing || isChange(setup.callback), refused: undefined, undo };
+  const { callback, hadAppSubscription, hadNumberOverride } = setup;
+  const isFinal =
+    (callback.step === 'set_app_subscription' && hadAppSubscription) ||
+    (callback.step === 'set_number_override' && hadNumberOverride);
+  return { changed: setup.isAppMissing || isChange(callback), isFinal, refused: undefined, undo };
 }
 
 const isChange = ({ step }: CallbackPlan): boolean => step === 'set_app_subscription' || step === 'set_number_override';
@@ -59,8 +67,7 @@ async function subscribe(
   if (!isAppMissing) return undefined;
   const { wabaId } = connection;
   const subscribed = await graph.subscribeApp(connection, wabaId);
-  // Whatever is not known to have been refused may have been done.
-  if (subscribed.outcome !== 'refused') undos.push(() => graph.unsubscribeApp(connection, wabaId));
+  if (mayBeDone(subscribed)) undos.push(() => graph.unsubscribeApp(connection, wabaId));
   if (subscribed.outcome === 'answered') return undefined;
   return {
     check: 'app_subscribed',
@@ -85,11 +92,14 @@ async function setCallback(
   let set: GraphRead<null> = { outcome: 'answered', value: null };
   if (callback.step === 'set_number_override') {
     set = await graph.setNumberOverride(connection, phoneNumberId, target);
-    if (set.outcome !== 'refused') undos.push(() => graph.setNumberOverride(connection, phoneNumberId, null));
+    if (mayBeDone(set)) undos.push(() => graph.setNumberOverride(connection, phoneNumberId, null));
   }
   if (callback.step === 'set_app_subscription') set = await subscribeFields(graph, setup, callback.fields, undos);
   return set.outcome === 'answered' ? undefined : callbackRefused(set);
 }
+
+/** What never left us, or was refused, changed nothing that could be taken back. */
+const mayBeDone = ({ outcome }: GraphRead<null>): boolean => outcome === 'answered' || outcome === 'unknown';
 
 /** Meta refuses a list with a field that the app is not offered, so the shorter list is tried after the longer one. */
 async function subscribeFields(
@@ -104,7 +114,7 @@ async function subscribeFields(
     set = await graph.setAppSubscription(app, { ...target, fields });
     if (set.outcome !== 'refused' || set.failure.code !== PARAMETER_REFUSED) break;
   }
-  if (set.outcome !== 'refused' && !hadAppSubscription) undos.push(() => graph.deleteAppSubscription(app));
+  if (mayBeDone(set) && !hadAppSubscription) undos.push(() => graph.deleteAppSubscription(app));
   return set;
 }
 

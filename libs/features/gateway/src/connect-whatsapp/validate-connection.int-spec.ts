@@ -323,6 +323,21 @@ describe('what a connection is refused for, before anything is saved', () => {
   });
 });
 
+describe('what cannot be undone', () => {
+  it('is kept, with a warning, when Meta is away for the last look: giving up would leave nothing that delivers', async () => {
+    const connection = api.aConnection();
+    await foreignCallback(connection);
+    refuseCall(/^GET .*phone_numbers$/, 2, /^POST .*subscriptions$/);
+    const answer = await connect(await aTenant(), { ...connection, callback: 'replace' });
+    expect(answer.status).toBe(200);
+    expect(checksOf(answer).filter(({ status }) => status === 'failed')).toEqual([]);
+    expect(checksOf(answer).map(({ code }) => code)).toContain('graph_unreachable');
+    expect(await changesAtMeta(connection)).toEqual(['POST subscribed_apps', 'POST subscriptions']);
+    const verification = `?hub.mode=subscribe&hub.challenge=7&hub.verify_token=${answer.body.verifyToken}`;
+    expect(await (await fetch(`${answer.body.callbackUrl}${verification}`)).text()).toBe('7');
+  });
+});
+
 describe('an existing connection', () => {
   it('goes on working, unchanged, when a new connect is refused', async () => {
     const connection = api.aConnection();
