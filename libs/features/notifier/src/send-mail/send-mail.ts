@@ -71,7 +71,8 @@ export class SendMail {
   async #store(mail: ClaimedMail, end: MailEnd): Promise<void> {
     for (let tries = 1; ; tries += 1) {
       try {
-        await endMail(this.#database, mail, end);
+        const isOurs = await endMail(this.#database, mail, end);
+        if (!isOurs) this.#logger.warn({ mailId: mail.id }, 'Somebody else has the mail by now; it may come twice');
         return;
       } catch (error) {
         if (toAppError(error).kind !== 'transient' || tries >= STORE_TRIES) throw error;

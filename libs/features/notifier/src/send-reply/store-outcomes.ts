@@ -108,8 +108,10 @@ async function holdChannels(sql: Sql, results: readonly CallResult[]): Promise<C
   for (const result of results) {
     const { send, outcome } = result;
     if (outcome.outcome !== 'refused' || outcome.failure.retry !== 'after_reconnect') continue;
+    // One that is off (by its plan, say) stays what it is: its state says how it comes back.
     const held = await sql.query(
-      `UPDATE channels SET send_hold_code = $2, state = 'broken', state_reasons = ARRAY[$2::text]
+      `UPDATE channels SET send_hold_code = $2, state = CASE WHEN answers THEN 'broken' ELSE state END,
+                           state_reasons = CASE WHEN answers THEN ARRAY[$2::text] ELSE state_reasons END
        WHERE id = $1 AND access_token_ciphertext = $3 RETURNING id`,
       [send.channelId, outcome.failure.reason, send.accessTokenCiphertext],
     );

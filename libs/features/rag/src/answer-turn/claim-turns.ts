@@ -18,11 +18,13 @@ export type HeldTurns = ReadonlyMap<string, number>;
 export async function claimTurns(sql: Sql, limit: number, held: HeldTurns = new Map()): Promise<TurnClaim[]> {
   const mine = new Map(held);
   const half = Math.max(1, Math.ceil((limit + sum(mine.values())) / 2));
+  // A workspace just below half would else have the rest claimed one by one, for it might be the next to get each.
+  const nearly = half - Math.ceil(half / 4) + 1;
   const claims: TurnClaim[] = [];
   while (claims.length < limit) {
     const left = limit - claims.length;
-    const full = [...mine].filter(([, count]) => count >= half).map(([workspaceId]) => workspaceId);
-    const most = Math.max(0, ...[...mine.values()].filter((count) => count < half));
+    const full = [...mine].filter(([, count]) => count >= nearly).map(([workspaceId]) => workspaceId);
+    const most = Math.max(0, ...[...mine.values()].filter((count) => count < nearly));
     // Not so many that one could get more than half.
     const wanted = Math.min(left, half - most);
     const claimed = await claimDue(sql, { wanted, full, left });
